@@ -1,0 +1,1 @@
+"""msref: recurrent networks by hand, with proof."""

@@ -1,0 +1,1 @@
+"""The claims of the papers as experiments that anybody can run."""

@@ -1,0 +1,1 @@
+"""Closed forms and procedures that start a network before training."""

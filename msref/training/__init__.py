@@ -1,0 +1,1 @@
+"""Losses, models, optimisers, the fitting loop and its checkpoints."""

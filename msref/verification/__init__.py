@@ -1,0 +1,1 @@
+"""Independent witnesses for every gradient, and the report on them."""
