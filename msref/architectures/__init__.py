@@ -1,1 +1,111 @@
-"""The architectures: one file each, one protocol for all."""
+"""The architectures: one file each, one protocol for all.
+
+``REGISTRY`` maps each short name to its entry. The properties, ``msref
+verify``, the vectors and the index of chapters run over it: a new
+architecture is one file and one entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from msref.architectures.base import (
+    Architecture,
+    Gradients,
+    is_causal,
+    run_forward,
+    scan,
+)
+from msref.architectures.combine import Bidirectional, Parallel, Stack
+from msref.architectures.elman import Elman
+from msref.architectures.gru import GRU
+from msref.architectures.lmn import LMN
+from msref.architectures.lstm import LSTM
+
+__all__ = [
+    "GRU",
+    "LMN",
+    "LSTM",
+    "REGISTRY",
+    "Architecture",
+    "Bidirectional",
+    "Elman",
+    "Entry",
+    "Gradients",
+    "Parallel",
+    "Stack",
+    "is_causal",
+    "run_forward",
+    "scan",
+]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An architecture of the registry.
+
+    Attributes
+        cls: its class.
+        paper, year: where it comes from.
+        examples: small configured instances, sizes pairwise different, that
+            every check runs over.
+    """
+
+    cls: type
+    paper: str
+    year: int | None
+    examples: tuple[Any, ...]
+
+
+REGISTRY: dict[str, Entry] = {
+    "elman": Entry(
+        Elman,
+        "Elman, Finding structure in time",
+        1990,
+        (Elman(3, 5), Elman(4, 3, activation="relu")),
+    ),
+    "lstm": Entry(
+        LSTM,
+        "Hochreiter & Schmidhuber, Long short-term memory;"
+        " Gers, Schmidhuber & Cummins, Learning to forget",
+        1997,
+        (LSTM(3, 5),),
+    ),
+    "gru": Entry(
+        GRU,
+        "Cho et al., Learning phrase representations using RNN"
+        " encoder-decoder for statistical machine translation",
+        2014,
+        (GRU(3, 5), GRU(4, 3, reset="before")),
+    ),
+    "lmn": Entry(
+        LMN,
+        "Bacciu, Carta & Sperduti, Linear Memory Networks",
+        2019,
+        (LMN(3, 5, 4), LMN(4, 3, 6, output="hidden")),
+    ),
+    "stack": Entry(
+        Stack,
+        "common practice, no single source",
+        None,
+        (
+            Stack(LSTM(3, 4), LMN(4, 5, 2)),
+            Stack(Bidirectional(Elman(2, 3), GRU(2, 4)), GRU(7, 3)),
+        ),
+    ),
+    "parallel": Entry(
+        Parallel,
+        "Lambrechts et al., Warming up recurrent neural networks to maximise"
+        " reachable multistability greatly improves learning",
+        2021,
+        (Parallel(GRU(3, 4), LMN(3, 2, 5)),),
+    ),
+    "bidirectional": Entry(
+        Bidirectional,
+        "Schuster & Paliwal, Bidirectional recurrent neural networks",
+        1997,
+        (Bidirectional(LSTM(3, 4), Elman(3, 5)),),
+    ),
+}
+"""Short name -> entry, in reading order."""

@@ -1,0 +1,252 @@
+"""Gated recurrent unit, in both of its dialects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from msref.architectures.base import (
+    Gradients,
+    Shapes,
+    check_backward,
+    check_forward,
+)
+from msref.arrays import Array, Arrays
+from msref.functional import (
+    d_sigmoid,
+    d_tanh,
+    flat,
+    glorot_uniform,
+    orthogonal,
+    sigmoid,
+    sigmoid_in_place,
+)
+
+
+@dataclass(frozen=True)
+class GRU:
+    """Gated recurrent unit (Cho et al., 2014).
+
+    Equations (s is the logistic function)
+        a_r = x_t W_xr + h_{t-1} W_hr + b_r,   r = s(a_r)              (1)
+        a_z = x_t W_xz + h_{t-1} W_hz + b_z,   z = s(a_z)              (2)
+      reset after:
+        a_hn = h_{t-1} W_hn + b_hn                                     (3)
+        a_n = x_t W_xn + b_n + r * a_hn,       n = tanh(a_n)           (4)
+      reset before:
+        q = r * h_{t-1}                                                (5)
+        a_n = x_t W_xn + q W_hn + b_n,         n = tanh(a_n)           (6)
+      both:
+        h_t = (1 - z) * n + z * h_{t-1},       y_t = h_t               (7)
+
+    Adjoints (dh_t includes dy_t)
+        dn = dh_t (1-z),  dz = dh_t (h_{t-1} - n),  dh_{t-1} = dh_t z  (7')
+      reset after:
+        da_n = dn (1-n^2),   dr = da_n a_hn,   da_hn = da_n r          (4')
+        dh_{t-1} += da_hn W_hn^T,   dW_hn = sum_t h_{t-1}^T da_hn      (3')
+      reset before:
+        da_n = dn (1-n^2),   dq = da_n W_hn^T, dW_hn = sum_t q^T da_n  (6')
+        dr = dq h_{t-1},     dh_{t-1} += dq r                          (5')
+      both:
+        da_z = dz z (1-z),   dh_{t-1} += da_z W_hz^T                   (2')
+        da_r = dr r (1-r),   dh_{t-1} += da_r W_hr^T                   (1')
+        dx_t = sum_k da_k W_xk^T,  dW_xk = sum_t x_t^T da_k,
+        db_k = sum_t da_k   for k in r, z, n                (1') (2') (4')
+
+    Arrays
+        W_xr W_xz W_xn (n_in, n_hid), W_hr W_hz W_hn (n_hid, n_hid),
+        b_r b_z b_n (n_hid), with reset after also b_hn (n_hid)
+        state h (n_batch, n_hid)
+
+    Cost
+        forward 3 n_time n_batch n_hid (n_in + n_hid) multiplications,
+        backward twice that; the tape holds 5 n_time n_batch n_hid numbers
+        besides x.
+
+    Conventions
+        z keeps the old state, as in PyTorch, Keras and ONNX; where z writes
+        (Haiku), negate W_xz, W_hz, b_z. The two resets come from two versions
+        of the paper and are different functions: after is PyTorch, cuDNN and
+        Keras, before is Haiku and the default of ONNX. b_hn cannot be folded
+        into b_n, since r multiplies it.
+
+    Start
+        W_x* Glorot-uniform, W_h* orthogonal, both per gate; biases zero.
+    """
+
+    n_in: int
+    n_hid: int
+    reset: str = "after"
+
+    def __post_init__(self) -> None:
+        if self.reset not in ("after", "before"):
+            raise ValueError(
+                f"reset is {self.reset!r}, expected 'after' or 'before'"
+            )
+
+    @property
+    def n_out(self) -> int:
+        """Units of the output."""
+        return self.n_hid
+
+    def shapes(self) -> Shapes:
+        """Return name -> shape of every parameter."""
+        x, h = (self.n_in, self.n_hid), (self.n_hid, self.n_hid)
+        biases = ["b_r", "b_z", "b_n"]
+        if self.reset == "after":
+            biases.append("b_hn")
+        return (
+            {f"W_x{k}": x for k in "rzn"}
+            | {f"W_h{k}": h for k in "rzn"}
+            | dict.fromkeys(biases, (self.n_hid,))
+        )
+
+    def init(
+        self, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64
+    ) -> Arrays:
+        """Draw the parameters a training starts from (see Start)."""
+        n, m = self.n_in, self.n_hid
+        params = {f"W_x{k}": glorot_uniform(rng, (n, m), dtype) for k in "rzn"}
+        params |= {f"W_h{k}": orthogonal(rng, m, dtype) for k in "rzn"}
+        biases = [name for name in self.shapes() if name.startswith("b_")]
+        return params | {name: np.zeros(m, dtype) for name in biases}
+
+    def initial_state(
+        self,
+        n_batch: int,
+        dtype: npt.DTypeLike = np.float64,
+        xp: ModuleType = np,
+    ) -> Arrays:
+        """Return the state before the first frame: zeros."""
+        return {"h": xp.zeros((n_batch, self.n_hid), dtype)}
+
+    def step(
+        self,
+        params: Arrays,
+        state: Arrays,
+        x: Array,
+        t: int,
+        xp: ModuleType = np,
+    ) -> tuple[Arrays, Arrays]:
+        """Compute one time step, as the equations say it."""
+        p, h_prev = params, state["h"]
+        a_r = x @ p["W_xr"] + h_prev @ p["W_hr"] + p["b_r"]  # (1)
+        r = sigmoid(a_r, xp)  # (1)
+        a_z = x @ p["W_xz"] + h_prev @ p["W_hz"] + p["b_z"]  # (2)
+        z = sigmoid(a_z, xp)  # (2)
+        if self.reset == "after":
+            a_hn = h_prev @ p["W_hn"] + p["b_hn"]  # (3)
+            a_n = x @ p["W_xn"] + p["b_n"] + r * a_hn  # (4)
+            trace = {"a_hn": a_hn}
+        else:
+            q = r * h_prev  # (5)
+            a_n = x @ p["W_xn"] + q @ p["W_hn"] + p["b_n"]  # (6)
+            trace = {"q": q}
+        n = xp.tanh(a_n)  # (4) (6)
+        h = (1.0 - z) * n + z * h_prev  # (7)
+        trace |= {"a_r": a_r, "a_z": a_z, "a_n": a_n}
+        trace |= {"r": r, "z": z, "n": n, "h": h, "y": h}
+        return {"h": h}, trace
+
+    def forward(
+        self,
+        params: Arrays,
+        x: Array,
+        state: Arrays | None = None,
+        t0: int = 0,
+    ) -> tuple[Array, Arrays, Arrays]:
+        """Run over a sequence.
+
+        The gates stand on the leading axis of one array, so each gate is
+        contiguous at every step; with reset after, one product per step
+        serves all three.
+        """
+        xp, state = check_forward(self, params, x, state)
+        n_time, n_batch, _ = x.shape
+        after = self.reset == "after"
+        W_x = xp.stack([params[f"W_x{k}"] for k in "rzn"])
+        W_h = xp.stack([params[f"W_h{k}"] for k in "rzn"])
+        b = xp.stack([params[f"b_{k}"] for k in "rzn"])[:, None]
+
+        a = (xp.matmul(flat(x), W_x) + b).reshape(  # (1) (2) (4) (6), all steps
+            3, n_time, n_batch, self.n_hid
+        )
+        r, z, n = a  # the gates overwrite their pre-activations
+        u = xp.empty_like(r)  # a_hn or q, by dialect
+        h = xp.empty((n_time + 1, n_batch, self.n_hid), x.dtype)
+        h[0] = state["h"]
+        with np.errstate(over="ignore"):
+            for t in range(n_time):
+                if after:
+                    from_h = xp.matmul(h[t], W_h)
+                    a[:2, t] += from_h[:2]  # (1) (2)
+                    sigmoid_in_place(a[:2, t], xp)  # (1) (2)
+                    xp.add(from_h[2], params["b_hn"], out=u[t])  # (3)
+                    n[t] += r[t] * u[t]  # (4)
+                else:
+                    a[:2, t] += xp.matmul(h[t], W_h[:2])  # (1) (2)
+                    sigmoid_in_place(a[:2, t], xp)  # (1) (2)
+                    xp.multiply(r[t], h[t], out=u[t])  # (5)
+                    n[t] += u[t] @ W_h[2]  # (6)
+                xp.tanh(n[t], out=n[t])  # (4) (6)
+                xp.multiply(z[t], h[t] - n[t], out=h[t + 1])  # (7)
+                h[t + 1] += n[t]  # (7), (1-z) n + z h = n + z (h - n)
+
+        tape = {"x": x, "r": r, "z": z, "n": n, ("a_hn" if after else "q"): u}
+        tape |= {"h": h[1:], "h_prev": h[:-1]}
+        return h[1:], {"h": h[-1].copy()}, tape
+
+    def backward(
+        self,
+        params: Arrays,
+        tape: Arrays,
+        dy: Array,
+        dstate: Arrays | None = None,
+    ) -> Gradients:
+        """Run back through time."""
+        xp, dstate = check_backward(self, tape, dy, dstate)
+        x, h_prev = tape["x"], tape["h_prev"]
+        r, z, n = (tape[k] for k in "rzn")
+        after = self.reset == "after"
+        W_hr_T, W_hz_T, W_hn_T = (params[f"W_h{k}"].T for k in "rzn")
+
+        da_r, da_z, da_n = xp.empty((3, *r.shape), r.dtype)
+        da_hn = xp.empty_like(r) if after else da_n
+        dh = dstate["h"]
+        for t in reversed(range(len(dy))):
+            dh = dh + dy[t]
+            da_n[t] = dh * (1.0 - z[t]) * d_tanh(n[t])  # (7') (4') (6')
+            da_z[t] = dh * (h_prev[t] - n[t]) * d_sigmoid(z[t])  # (7') (2')
+            dh = dh * z[t]  # (7')
+            if after:
+                dr = da_n[t] * tape["a_hn"][t]  # (4')
+                xp.multiply(da_n[t], r[t], out=da_hn[t])  # (4')
+                dh += da_hn[t] @ W_hn_T  # (3')
+            else:
+                dq = da_n[t] @ W_hn_T  # (6')
+                dr = dq * h_prev[t]  # (5')
+                dh += dq * r[t]  # (5')
+            da_r[t] = dr * d_sigmoid(r[t])  # (1')
+            dh += da_z[t] @ W_hz_T  # (2')
+            dh += da_r[t] @ W_hr_T  # (1')
+
+        adjoints = {"a_r": da_r, "a_z": da_z, "a_n": da_n}
+        grads = {}
+        dx = xp.zeros_like(x)
+        for k in "rzn":  # (1') (2') (4') (6')
+            da_k = adjoints[f"a_{k}"]
+            grads[f"W_x{k}"] = flat(x).T @ flat(da_k)
+            grads[f"b_{k}"] = flat(da_k).sum(0)
+            dx += da_k @ params[f"W_x{k}"].T
+        grads["W_hr"] = flat(h_prev).T @ flat(da_r)  # (1')
+        grads["W_hz"] = flat(h_prev).T @ flat(da_z)  # (2')
+        if after:
+            grads["W_hn"] = flat(h_prev).T @ flat(da_hn)  # (3')
+            grads["b_hn"] = flat(da_hn).sum(0)  # (3')
+            adjoints["a_hn"] = da_hn
+        else:
+            grads["W_hn"] = flat(tape["q"]).T @ flat(da_n)  # (6')
+        return Gradients(grads, dx, {"h": dh}, adjoints)

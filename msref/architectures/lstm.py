@@ -1,0 +1,205 @@
+"""Long short-term memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from msref.architectures.base import (
+    Gradients,
+    Shapes,
+    check_backward,
+    check_forward,
+)
+from msref.arrays import Array, Arrays
+from msref.functional import (
+    d_sigmoid,
+    d_tanh,
+    flat,
+    glorot_uniform,
+    orthogonal,
+    sigmoid,
+    sigmoid_in_place,
+)
+
+
+@dataclass(frozen=True)
+class LSTM:
+    """LSTM with forget gate (Gers, Schmidhuber & Cummins, 2000).
+
+    Equations (s is the logistic function)
+        a_k = x_t W_xk + h_{t-1} W_hk + b_k   for k in i, f, g, o      (1)
+        i = s(a_i),  f = s(a_f),  g = tanh(a_g),  o = s(a_o)           (2)
+        c_t = f * c_{t-1} + i * g                                      (3)
+        h_t = o * tanh(c_t),   y_t = h_t                               (4)
+
+    Adjoints
+        do = (dy_t + dh_t) * tanh(c_t)                                 (4')
+        dc_t += (dy_t + dh_t) * o * (1 - tanh(c_t)^2)                  (4')
+        di = dc_t * g,  df = dc_t * c_{t-1},  dg = dc_t * i            (3')
+        dc_{t-1} = dc_t * f                                            (3')
+        da_i = di i (1-i),  da_f = df f (1-f),
+        da_g = dg (1-g^2),  da_o = do o (1-o)                          (2')
+        dh_{t-1} = sum_k da_k W_hk^T,   dx_t = sum_k da_k W_xk^T       (1')
+        dW_xk = sum_t x_t^T da_k,  dW_hk = sum_t h_{t-1}^T da_k,
+        db_k = sum_t da_k                                              (1')
+
+    Arrays
+        W_xi W_xf W_xg W_xo (n_in, n_hid), W_hi W_hf W_hg W_ho
+        (n_hid, n_hid), b_i b_f b_g b_o (n_hid)
+        state h, c (n_batch, n_hid)
+
+    Cost
+        forward 4 n_time n_batch n_hid (n_in + n_hid) multiplications,
+        backward twice that; the tape holds 7 n_time n_batch n_hid numbers
+        besides x.
+
+    Conventions
+        Gates have names and no order. One bias per gate: add the two of
+        PyTorch, ONNX and cuDNN. g is called c in Keras and ONNX. No
+        peepholes. The forget bias is stored, never added while running.
+
+    Start
+        W_x* Glorot-uniform per gate, W_h* orthogonal per gate, biases zero
+        but b_f = 1: the rules of Keras, which applies them to the fused
+        matrices instead, with another range.
+    """
+
+    n_in: int
+    n_hid: int
+
+    @property
+    def n_out(self) -> int:
+        """Units of the output."""
+        return self.n_hid
+
+    def shapes(self) -> Shapes:
+        """Return name -> shape of every parameter."""
+        x, h = (self.n_in, self.n_hid), (self.n_hid, self.n_hid)
+        return (
+            {f"W_x{k}": x for k in "ifgo"}
+            | {f"W_h{k}": h for k in "ifgo"}
+            | {f"b_{k}": (self.n_hid,) for k in "ifgo"}
+        )
+
+    def init(
+        self, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64
+    ) -> Arrays:
+        """Draw the parameters a training starts from (see Start)."""
+        n, m = self.n_in, self.n_hid
+        params = {f"W_x{k}": glorot_uniform(rng, (n, m), dtype) for k in "ifgo"}
+        params |= {f"W_h{k}": orthogonal(rng, m, dtype) for k in "ifgo"}
+        params |= {f"b_{k}": np.zeros(m, dtype) for k in "ifgo"}
+        params["b_f"] += 1.0
+        return params
+
+    def initial_state(
+        self,
+        n_batch: int,
+        dtype: npt.DTypeLike = np.float64,
+        xp: ModuleType = np,
+    ) -> Arrays:
+        """Return the state before the first frame: zeros."""
+        return {k: xp.zeros((n_batch, self.n_hid), dtype) for k in "hc"}
+
+    def step(
+        self,
+        params: Arrays,
+        state: Arrays,
+        x: Array,
+        t: int,
+        xp: ModuleType = np,
+    ) -> tuple[Arrays, Arrays]:
+        """Compute one time step, as the equations say it."""
+        p, h_prev, c_prev = params, state["h"], state["c"]
+        a_i = x @ p["W_xi"] + h_prev @ p["W_hi"] + p["b_i"]  # (1)
+        a_f = x @ p["W_xf"] + h_prev @ p["W_hf"] + p["b_f"]  # (1)
+        a_g = x @ p["W_xg"] + h_prev @ p["W_hg"] + p["b_g"]  # (1)
+        a_o = x @ p["W_xo"] + h_prev @ p["W_ho"] + p["b_o"]  # (1)
+        i, f, o = sigmoid(a_i, xp), sigmoid(a_f, xp), sigmoid(a_o, xp)  # (2)
+        g = xp.tanh(a_g)  # (2)
+        c = f * c_prev + i * g  # (3)
+        h = o * xp.tanh(c)  # (4)
+        trace = {"a_i": a_i, "a_f": a_f, "a_g": a_g, "a_o": a_o}
+        trace |= {"i": i, "f": f, "g": g, "o": o, "c": c, "h": h, "y": h}
+        return {"h": h, "c": c}, trace
+
+    def forward(
+        self,
+        params: Arrays,
+        x: Array,
+        state: Arrays | None = None,
+        t0: int = 0,
+    ) -> tuple[Array, Arrays, Arrays]:
+        """Run over a sequence.
+
+        The gates stand on the leading axis of one array, so each gate is
+        contiguous at every step and the three logistic ones share a call.
+        """
+        xp, state = check_forward(self, params, x, state)
+        n_time, n_batch, _ = x.shape
+        W_x = xp.stack([params[f"W_x{k}"] for k in "ifog"])
+        W_h = xp.stack([params[f"W_h{k}"] for k in "ifog"])
+        b = xp.stack([params[f"b_{k}"] for k in "ifog"])[:, None]
+
+        a = (xp.matmul(flat(x), W_x) + b).reshape(  # (1), all steps and gates
+            4, n_time, n_batch, self.n_hid
+        )
+        i, f, o, g = a  # the gates overwrite their pre-activations
+        h = xp.empty((n_time + 1, n_batch, self.n_hid), x.dtype)
+        c, tanh_c = xp.empty_like(h), xp.empty_like(i)
+        h[0], c[0] = state["h"], state["c"]
+        with np.errstate(over="ignore"):
+            for t in range(n_time):
+                a[:, t] += xp.matmul(h[t], W_h)  # (1)
+                sigmoid_in_place(a[:3, t], xp)  # (2)
+                xp.tanh(g[t], out=g[t])  # (2)
+                xp.multiply(f[t], c[t], out=c[t + 1])  # (3)
+                c[t + 1] += i[t] * g[t]  # (3)
+                xp.tanh(c[t + 1], out=tanh_c[t])  # (4)
+                xp.multiply(o[t], tanh_c[t], out=h[t + 1])  # (4)
+
+        tape = {"x": x, "i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c}
+        tape |= {"h": h[1:], "h_prev": h[:-1], "c": c[1:], "c_prev": c[:-1]}
+        return h[1:], {"h": h[-1].copy(), "c": c[-1].copy()}, tape
+
+    def backward(
+        self,
+        params: Arrays,
+        tape: Arrays,
+        dy: Array,
+        dstate: Arrays | None = None,
+    ) -> Gradients:
+        """Run back through time."""
+        xp, dstate = check_backward(self, tape, dy, dstate)
+        x, h_prev, c_prev = tape["x"], tape["h_prev"], tape["c_prev"]
+        i, f, g, o = (tape[k] for k in "ifgo")
+        tanh_c = tape["tanh_c"]
+        W_h_T = xp.stack([params[f"W_h{k}"].T for k in "ifgo"])
+
+        da = xp.empty((4, *i.shape), i.dtype)
+        da_i, da_f, da_g, da_o = da
+        dh, dc = dstate["h"], dstate["c"]
+        for t in reversed(range(len(dy))):
+            dh = dh + dy[t]
+            dc += dh * o[t] * d_tanh(tanh_c[t])  # (4')
+            da_o[t] = dh * tanh_c[t] * d_sigmoid(o[t])  # (4') (2')
+            da_g[t] = dc * i[t] * d_tanh(g[t])  # (3') (2')
+            da_f[t] = dc * c_prev[t] * d_sigmoid(f[t])  # (3') (2')
+            da_i[t] = dc * g[t] * d_sigmoid(i[t])  # (3') (2')
+            dc *= f[t]  # (3')
+            dh = xp.matmul(da[:, t], W_h_T).sum(0)  # (1')
+
+        adjoints = {"a_i": da_i, "a_f": da_f, "a_g": da_g, "a_o": da_o}
+        grads = {}
+        dx = xp.zeros_like(x)
+        for k in "ifgo":
+            da_k = adjoints[f"a_{k}"]
+            grads[f"W_x{k}"] = flat(x).T @ flat(da_k)  # (1')
+            grads[f"W_h{k}"] = flat(h_prev).T @ flat(da_k)  # (1')
+            grads[f"b_{k}"] = flat(da_k).sum(0)  # (1')
+            dx += da_k @ params[f"W_x{k}"].T  # (1')
+        return Gradients(grads, dx, {"h": dh, "c": dc}, adjoints)

@@ -1,0 +1,172 @@
+"""Non-linearities with their derivatives, and the draws weights start from.
+
+Every function works on real and complex arrays of NumPy and CuPy and on the
+boxes of autograd; the caller passes the namespace ``xp``. A comparison looks
+at the real part only: then a tiny imaginary step passes through and carries
+the derivative of the branch that the real computation takes. ``abs``,
+``conj`` and ``sign`` would destroy it silently and do not occur.
+
+A derivative is written as a function of the *output*, which the tape holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from msref.arrays import Array
+
+# --- non-linearities --------------------------------------------------------
+
+
+def sigmoid(a: Array, xp: ModuleType = np) -> Array:
+    """Return the logistic function 1 / (1 + exp(-a)), any shape.
+
+    Both tails keep their relative accuracy: only exp(-|a|) is formed, so
+    nothing overflows, and the left tail is not a difference from one.
+    """
+    right = xp.real(a) >= 0
+    e = xp.exp(xp.where(right, -a, a))  # exp(-|a|) <= 1
+    return xp.where(right, 1.0, e) / (1.0 + e)  # type: ignore[no-any-return]
+
+
+def sigmoid_in_place(a: Array, xp: ModuleType = np) -> None:
+    """Overwrite the real array ``a`` with its logistic function.
+
+    Callers silence the harmless overflow of exp(-a) (1 / inf = 0) once
+    around their loop, with ``np.errstate(over="ignore")``.
+    """
+    xp.negative(a, out=a)
+    xp.exp(a, out=a)
+    a += 1.0
+    xp.reciprocal(a, out=a)
+
+
+def d_sigmoid(y: Array) -> Array:
+    """Return the logistic function's derivative y (1 - y) at output ``y``."""
+    return y * (1.0 - y)
+
+
+def tanh(a: Array, xp: ModuleType = np) -> Array:
+    """Return the hyperbolic tangent, any shape."""
+    return xp.tanh(a)  # type: ignore[no-any-return]
+
+
+def d_tanh(y: Array) -> Array:
+    """Return the derivative of tanh, 1 - y^2, at output ``y``."""
+    return 1.0 - y * y
+
+
+def relu(a: Array, xp: ModuleType = np) -> Array:
+    """Return max(a, 0); a kink at zero, where the derivative counts as 0."""
+    return xp.where(xp.real(a) > 0, a, 0.0)  # type: ignore[no-any-return]
+
+
+def d_relu(y: Array) -> Array:
+    """Return the derivative of the ReLU at output ``y``: 1 where y > 0."""
+    return (y > 0).astype(y.dtype)
+
+
+def identity(a: Array, xp: ModuleType = np) -> Array:
+    """Return ``a`` itself."""
+    return a
+
+
+def d_identity(y: Array) -> Array:
+    """Return ones, the derivative of the identity."""
+    return y * 0.0 + 1.0
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A non-linearity ``f(a, xp)`` and its derivative at the output."""
+
+    f: Callable[..., Array]
+    derivative: Callable[[Array], Array]
+    has_kink: bool = False
+
+
+ACTIVATIONS = {
+    "tanh": Activation(tanh, d_tanh),
+    "relu": Activation(relu, d_relu, has_kink=True),
+    "sigmoid": Activation(sigmoid, d_sigmoid),
+    "linear": Activation(identity, d_identity),
+}
+"""The activations by name."""
+
+
+def softmax(a: Array, xp: ModuleType = np) -> Array:
+    """Return exp(a) / sum(exp(a)) over the last axis."""
+    e = xp.exp(a - xp.max(xp.real(a), axis=-1, keepdims=True))
+    return e / xp.sum(e, axis=-1, keepdims=True)  # type: ignore[no-any-return]
+
+
+def log_softmax(a: Array, xp: ModuleType = np) -> Array:
+    """Return a - log(sum(exp(a))) over the last axis."""
+    shifted = a - xp.max(xp.real(a), axis=-1, keepdims=True)
+    total = xp.sum(xp.exp(shifted), axis=-1, keepdims=True)
+    return shifted - xp.log(total)  # type: ignore[no-any-return]
+
+
+def softplus(a: Array, xp: ModuleType = np) -> Array:
+    """Return log(1 + exp(a)); its derivative is the logistic function."""
+    right = xp.real(a) >= 0
+    tail = xp.log1p(xp.exp(xp.where(right, -a, a)))
+    return xp.where(right, a, 0.0) + tail  # type: ignore[no-any-return]
+
+
+# --- time and batch as one axis ---------------------------------------------
+
+
+def flat(x: Array) -> Array:
+    """View ``(n_time, n_batch, n)`` as ``(n_time * n_batch, n)``.
+
+    One matrix product then serves all time steps: ``flat(x) @ W`` projects
+    every frame, ``flat(x).T @ flat(da)`` sums the outer products over time
+    and batch that make up a weight's gradient.
+    """
+    return x.reshape(-1, x.shape[-1])
+
+
+# --- draws that weights start from ------------------------------------------
+# Drawn in float64 and cast, so that both precisions start from equal numbers.
+
+
+def glorot_uniform(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    dtype: npt.DTypeLike = np.float64,
+) -> Array:
+    """Draw U(-r, r), r = sqrt(6 / (n_from + n_to)) (Glorot & Bengio, 2010)."""
+    r = np.sqrt(6.0 / sum(shape))
+    drawn: Array = rng.uniform(-r, r, shape).astype(dtype)
+    return drawn
+
+
+def glorot_normal(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    dtype: npt.DTypeLike = np.float64,
+    gain: float = 1.0,
+) -> Array:
+    """Draw N(0, s^2), s = gain sqrt(2 / (n_from + n_to)), same source."""
+    s = gain * np.sqrt(2.0 / sum(shape))
+    drawn: Array = s * rng.standard_normal(shape)
+    return drawn.astype(dtype)
+
+
+def orthogonal(
+    rng: np.random.Generator, n: int, dtype: npt.DTypeLike = np.float64
+) -> Array:
+    """Draw a random orthogonal (n, n) matrix, uniform over the group.
+
+    The QR factorisation of a Gaussian matrix, signs fixed by the diagonal
+    of R (Mezzadri, 2007); as a start of recurrent weights: Saxe et al., 2014.
+    """
+    q, r = np.linalg.qr(rng.standard_normal((n, n)))
+    drawn: Array = q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    return drawn.astype(dtype)
