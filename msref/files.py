@@ -81,7 +81,7 @@ def write_arrays(
     path: Path | str, arrays: Arrays, metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write named arrays and a few strings as ``.safetensors``."""
-    contiguous = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+    contiguous = {k: np.asarray(v, order="C") for k, v in arrays.items()}
     data = save(contiguous, dict(metadata) if metadata else None)
     with whole(path) as file:
         file.write(data)

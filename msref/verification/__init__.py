@@ -11,13 +11,21 @@ import numpy.typing as npt
 
 from msref.arrays import Array, Arrays
 from msref.verification.cases import Case, draw
-from msref.verification.judge import Finding, judge, judge_itself
+from msref.verification.judge import (
+    AUTOGRAD,
+    COMPLEX_STEP,
+    Finding,
+    judge,
+    judge_itself,
+)
 from msref.verification.place import Placement, place
 from msref.verification.report import Report, Row, rows
 from msref.verification.tolerance import FAIL, NAN, Comparison, compare
 from msref.verification.witnesses import Evidence, gather
 
 __all__ = [
+    "AUTOGRAD",
+    "COMPLEX_STEP",
     "Case",
     "Comparison",
     "Evidence",
@@ -116,7 +124,7 @@ def verify(
     elif not hasattr(arch, "backward"):
         notes.append("there is no backward: no gradient is checked")
     return Report(
-        name=repr(arch),
+        name=_name(arch),
         dtype=str(np.dtype(dtype)),
         n_cases=cases,
         rows=rows(findings),
@@ -126,3 +134,9 @@ def verify(
         seconds=time.perf_counter() - start,
         command=f"seeds {seed}..{seed + cases - 1}",
     )
+
+
+def _name(arch: Any) -> str:
+    """Return the constructor call, or the class where it prints no call."""
+    name = repr(arch)
+    return type(arch).__name__ if " object at 0x" in name else name

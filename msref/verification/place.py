@@ -4,9 +4,10 @@ Three looks at a failing case, all along the way back through time:
 
 - the *adjoints* of the pre-activations against the witness: the first wrong
   one in backward order names the time step and the gate;
+- the gradient of the *input*, step by step, where no adjoints are returned;
 - *suffixes*: backward over the last 1, 2, 3, … steps. The shortest suffix
-  on which an array is wrong names the step whose contribution is wrong, also
-  for a class that returns no adjoints;
+  on which an array is wrong names the step whose contribution is wrong, and
+  by the array the gate;
 - *lags*: with the loss on the last output alone, the gradient of the input
   k steps back. A truncated BPTT shows as a cliff, however small the rest.
 """
@@ -90,10 +91,19 @@ def place(arch: Any, evidence: Evidence) -> Placement | None:
         return None
     lags = by_lag(arch, evidence)
     lines: list[str] = []
-    found = _first_wrong_adjoint(gradient, evidence, lines)
-    if is_causal(arch):
-        by_suffix = _shortest_wrong_suffix(arch, evidence, lines)
-        found = found or by_suffix
+    adjoints = [
+        name
+        for name in evidence.gradient
+        if name.startswith("adjoints/") and name in gradient
+    ]
+    found = _first_wrong_step(adjoints, gradient, evidence, lines)
+    if found is None:
+        if not adjoints:
+            found = _first_wrong_step(["x"], gradient, evidence, lines)
+        if is_causal(arch):
+            by_suffix = _shortest_wrong_suffix(arch, evidence, lines)
+            if by_suffix and (found is None or by_suffix.time == found.time):
+                found = by_suffix
     lines += _by_cotangent(arch, evidence)
     lines += _describe(lags)
     if found is None:
@@ -120,16 +130,13 @@ def _wrong(gradient: Arrays, evidence: Evidence) -> list[str]:
     ]
 
 
-def _first_wrong_adjoint(
-    gradient: Arrays, evidence: Evidence, lines: list[str]
+def _first_wrong_step(
+    names: list[str], gradient: Arrays, evidence: Evidence, lines: list[str]
 ) -> Placement | None:
-    """Compare the adjoints step by step, the last step first."""
-    names = [
-        name
-        for name in evidence.gradient
-        if name.startswith("adjoints/") and name in gradient
-    ]
-    if not names:
+    """Compare arrays over time, step by step, the last step first."""
+    if not names or any(
+        gradient[n].shape != evidence.gradient[n].shape for n in names
+    ):
         return None
 
     def at(name: str, t: int) -> Any:
@@ -154,7 +161,8 @@ def _first_wrong_adjoint(
             else f"{n_time - 1 - t} hops back from the last step"
         )
         lines.append(
-            f"first wrong adjoint: {worst}{_gate(worst)} at t={t},"
+            f"first wrong on the way back: {array_name(worst)}"
+            f"{_gate(worst)} at t={t},"
             f" {where}; batch {batch}, unit {unit}:"
             f" expected {found.expected:.6g}, got {found.got:.6g}"
         )
@@ -165,9 +173,9 @@ def _first_wrong_adjoint(
         if right:
             lines.append(f"right at t={t}: {', '.join(right)}")
         if t < n_time - 1:
-            lines.append(f"all adjoints at t={t + 1} and later agree")
+            lines.append(f"everything at t={t + 1} and later agrees")
         return Placement(
-            worst,
+            array_name(worst),
             t,
             gate_of(worst),
             batch,
@@ -175,10 +183,11 @@ def _first_wrong_adjoint(
             found.expected,
             found.got,
         )
-    lines.append(
-        "every adjoint agrees at every step: the way back in time is right,"
-        " what is summed up from it is not"
-    )
+    if names != ["x"]:
+        lines.append(
+            "every adjoint agrees at every step: the way back in time is"
+            " right, what is formed from it is not"
+        )
     return None
 
 

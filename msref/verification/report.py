@@ -181,7 +181,7 @@ class Report:
             (self.name, "bold"),
             f"  {self.dtype}, {self.n_cases} cases, {self.seconds:.1f} s",
         )
-        parts: list[Any] = [head, self._table()]
+        parts: list[Any] = [head, self._table(), *self._wrong()]
         if self.kinks:
             told = ", ".join(f"{n} of {k}" for k, n in self.kinks.items())
             parts.append(
@@ -208,22 +208,32 @@ class Report:
         table.add_column("verdict", no_wrap=True)
         for witness in witnesses:
             table.add_column(witness, justify="right", no_wrap=True)
-        failed = any(row.verdict not in (PASS, ZERO) for row in self.rows)
-        if failed:
-            for name in ("place", "expected", "got"):
-                table.add_column(name, justify="right")
         for row in arrays + itself:
             cells = [row.array, f"[{STYLE[row.verdict]}]{row.verdict}"]
             cells += [
                 f"{row.errors[w]:.1e}" if w in row.errors else ""
                 for w in witnesses
             ]
-            if failed and row.verdict not in (PASS, ZERO):
-                found = row.finding.comparison
-                place = row.finding.what or str(found.place)
-                cells += [place, f"{found.expected:.6g}", f"{found.got:.6g}"]
             table.add_row(*cells)
         return table
+
+    def _wrong(self, most: int = 8) -> list[Text]:
+        """Say for the arrays that did not pass what came and where."""
+        wrong = [row for row in self.rows if row.verdict not in (PASS, ZERO)]
+        lines = []
+        for row in wrong[:most]:
+            finding, found = row.finding, row.finding.comparison
+            place = finding.what or (str(found.place) if found.place else "")
+            lines.append(
+                Text(
+                    f"{row.array} {place}: expected {found.expected:.8g}, got"
+                    f" {found.got:.8g} ({finding.witness}, case"
+                    f" {finding.seed})"
+                )
+            )
+        if len(wrong) > most:
+            lines.append(Text(f"and {len(wrong) - most} arrays more"))
+        return lines
 
     def _placed(self, placement: Placement) -> Group:
         parts: list[Any] = [Text("where it goes wrong", "bold")]

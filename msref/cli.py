@@ -1,0 +1,292 @@
+"""The commands: parse, call, print.
+
+Exit codes: 0 all is well; 1 a check failed; 2 the input was wrong; 130 the
+run was interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from msref.architectures import REGISTRY
+from msref.verification import AUTOGRAD, COMPLEX_STEP, Report, verify
+from msref.verification.load import load
+from msref.verification.mutants import Trial, power
+from msref.verification.report import STYLE
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Recurrent networks by hand, with the proof that they are right.",
+)
+out = Console()
+err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line; wrong input ends in one line and exit code 2."""
+    try:
+        app()
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+        if os.environ.get("MSREF_TRACEBACK"):
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        print(f"msref: {text}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("msref: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"msref {version('msref')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Print the version.",
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+# --- verify -----------------------------------------------------------------
+
+
+@app.command("verify")
+def verify_command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Short names, or FILE.py:CLASS for your own network; all of"
+            " the registry by default."
+        ),
+    ] = None,
+    cases: Annotated[int, typer.Option(min=1, help="Random points.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first case.")] = 0,
+    dtype: Annotated[
+        str, typer.Option(help="Precision under test: float64 or float32.")
+    ] = "float64",
+    planted: Annotated[
+        bool,
+        typer.Option(
+            "--power", help="Plant the known bugs; report the share caught."
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="A row per array.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Hold every forward and backward pass against independent witnesses."""
+    if dtype not in ("float64", "float32"):
+        raise ValueError(f"dtype is {dtype!r}, expected float64 or float32")
+    archs = [(name, arch) for name in names or REGISTRY for arch in load(name)]
+    if planted:
+        _power(archs, cases, seed, as_json)
+        return
+    reports: list[Report] = []
+    with _bar("verify", len(archs) * cases, as_json) as advance:
+        for name, arch in archs:
+            with _crashes_of(name):
+                report = verify(
+                    arch,
+                    cases=cases,
+                    seed=seed,
+                    dtype=np.dtype(dtype),
+                    progress=advance,
+                )
+            reports.append(report)
+    if as_json:
+        ok = all(report.ok for report in reports)
+        worst = max(report.relative_error for report in reports)
+        told = [report.to_dict() for report in reports]
+        _print_json(
+            {
+                "ok": ok,
+                "relative_error": worst if np.isfinite(worst) else str(worst),
+                "dtype": dtype,
+                "reports": told,
+            }
+        )
+    else:
+        for report in reports:
+            if verbose or not report.ok:
+                out.print(report, "")
+        out.print(_summary(archs, reports))
+    if not all(report.ok for report in reports):
+        raise typer.Exit(1)
+
+
+def _summary(archs: list[tuple[str, Any]], reports: list[Report]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("verdict", "network"):
+        table.add_column(column)
+    for column in ("arrays", "cases", AUTOGRAD, COMPLEX_STEP, "seconds"):
+        table.add_column(column, justify="right")
+    for report in reports:
+        table.add_row(
+            Text(report.verdict, STYLE[report.verdict]),
+            report.name,
+            str(len(report.rows)),
+            str(report.n_cases),
+            f"{report.error_against(AUTOGRAD):.1e}",
+            f"{report.error_against(COMPLEX_STEP):.1e}",
+            f"{report.seconds:.1f}",
+        )
+    table.caption = (
+        "largest relative error of any array, against each witness of step"
+    )
+    return table
+
+
+def _power(
+    archs: list[tuple[str, Any]], cases: int, seed: int, as_json: bool
+) -> None:
+    """Plant the known bugs and print the share caught."""
+    results: list[tuple[Any, list[Trial]]] = []
+    with _bar("planting bugs", len(archs), as_json) as advance:
+        for name, arch in archs:
+            if not (hasattr(arch, "backward") and hasattr(arch, "shapes")):
+                raise ValueError(
+                    f"{name} has no backward or no shapes: no bug can be"
+                    " planted in it"
+                )
+            results.append((arch, power(arch, min(cases, 2), seed)))
+            advance(0, 0)
+    trials = [trial for _, group in results for trial in group]
+    missed = [trial for trial in trials if not trial.caught_by]
+    kinds = sorted({trial.kind for trial in trials})
+    if as_json:
+        _print_json(
+            {
+                "planted": len(trials),
+                "caught": len(trials) - len(missed),
+                "kinds": kinds,
+                "networks": [
+                    {
+                        "name": repr(arch),
+                        "planted": len(group),
+                        "caught": sum(bool(t.caught_by) for t in group),
+                        "missed": [
+                            [t.kind, t.where] for t in group if not t.caught_by
+                        ],
+                    }
+                    for arch, group in results
+                ],
+            }
+        )
+    else:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("planted bug")
+        for column in ("in", "caught", "by autograd", "by complex step"):
+            table.add_column(column, justify="right")
+        for kind in kinds:
+            group = [trial for trial in trials if trial.kind == kind]
+            caught = [sum(bool(t.caught_by) for t in group)]
+            caught += [
+                sum(witness in t.caught_by for t in group)
+                for witness in (AUTOGRAD, COMPLEX_STEP)
+            ]
+            table.add_row(kind, str(len(group)), *map(str, caught))
+        out.print(table)
+        for arch, group in results:
+            for trial in group:
+                if not trial.caught_by:
+                    out.print(
+                        Text("MISSED ", STYLE["FAIL"]),
+                        f"{trial.kind} ({trial.where}) in {arch!r}",
+                    )
+        out.print(
+            f"{len(trials) - len(missed)} of {len(trials)} planted bugs"
+            f" caught, {len(kinds)} kinds, {len(archs)} networks"
+        )
+    if missed:
+        raise typer.Exit(1)
+
+
+# --- shared -----------------------------------------------------------------
+
+
+@contextmanager
+def _bar(
+    what: str, total: int, quiet: bool
+) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on the terminal; none where there is none."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    hidden = quiet or not err.is_terminal
+    with Progress(
+        *columns, console=err, transient=True, disable=hidden
+    ) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done, of: progress.advance(task)
+
+
+@contextmanager
+def _crashes_of(name: str) -> Iterator[None]:
+    """Name file and line where a reader's own network raises."""
+    path = Path(name.rpartition(":")[0])
+    try:
+        yield
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [f for f in frames if Path(f.filename).name == path.name]
+        if not own or os.environ.get("MSREF_TRACEBACK"):
+            raise
+        print(
+            f"msref: {name} raised {type(error).__name__}: {error}"
+            f" (line {own[-1].lineno}: {own[-1].line})",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1) from error
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False))
+
+
+def _writable(path: Path) -> Path:
+    """Return a folder that exists and can be written to."""
+    path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+        raise PermissionError(f"{path} cannot be written to")
+    return path

@@ -1,0 +1,183 @@
+"""The training loop: minibatches, early stopping, exact resumption."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from msref.architectures.base import check_tree
+from msref.arrays import Arrays
+from msref.training.checkpoints import (
+    fingerprint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from msref.training.evaluation import check_pairs
+from msref.training.metrics import Metric
+from msref.training.model import Model, Pair
+from msref.training.optimisers import Optimiser
+from msref.training.states import (
+    CRITERIA,
+    Plan,
+    Record,
+    best_epoch,
+    first_state,
+    states,
+)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came out of a training.
+
+    Attributes
+        params: the parameters after the best epoch.
+        last: the parameters after the last epoch.
+        history: one record for each epoch: ``epoch`` (from 1),
+            ``train_loss`` (penalty included, mean over frames while the
+            weights moved), ``valid_loss``, ``valid_score`` where a metric is
+            given, and the ``seconds`` that the epoch took.
+        best_epoch: the first of the best, from 1.
+        seconds: time spent on updates and validation.
+        stopped_early: patience ran out before the epochs did.
+    """
+
+    params: Arrays
+    last: Arrays
+    history: tuple[Record, ...]
+    best_epoch: int
+    seconds: float
+    stopped_early: bool
+
+
+def fit(
+    model: Model,
+    params: Arrays,
+    train: Sequence[Pair],
+    valid: Sequence[Pair],
+    *,
+    optimiser: Optimiser,
+    rng: np.random.Generator,
+    n_epochs: int,
+    n_batch: int = 32,
+    patience: int | None = None,
+    clip: float | None = None,
+    metric: Metric | None = None,
+    best: str = "lowest loss",
+    checkpoint: Path | str | None = None,
+    checkpoint_every: int = 100,
+    report: Callable[[Record], None] | None = None,
+    progress: bool | None = None,
+) -> Fit:
+    """Train ``params`` and return those of the best epoch.
+
+    Arguments
+        train, valid: pairs of an input (n_time, n_in) and its target, as in
+            ``Batch.of``. Validation leaves the penalty out.
+        rng: shuffles the sequences before every epoch.
+        n_batch: sequences in a batch, of similar lengths.
+        patience: stop after so many epochs without a better one; ``None``
+            for never.
+        clip: largest global norm of the gradients; ``None`` for any.
+        metric: its value on ``valid`` is the ``valid_score``.
+        best: "lowest loss", "lowest score" or "highest score".
+        checkpoint: a file. Where it exists, the fit goes on from there;
+            everything else has to be as it was at the beginning, ``params``
+            and ``rng`` included, but ``n_epochs`` may have grown.
+        checkpoint_every: updates between two checkpoints; there is one more
+            at the end, and at Ctrl-C.
+        report: called with the record of each epoch.
+        progress: show a bar; ``None`` for where stderr is a terminal.
+
+    Raises
+        TypeError, ValueError: arguments, data or a checkpoint that do not
+            fit; NaN or infinity on the way, with epoch, step and place.
+        OSError: the checkpoint cannot be written or read.
+    """
+    check_tree("params", params, model.shapes(), next(iter(params.values())))
+    _check_options(n_epochs, n_batch, patience, checkpoint_every, best, metric)
+    plan = Plan(
+        model=model,
+        train=check_pairs("train", train, model),
+        valid=check_pairs("valid", valid, model),
+        optimiser=optimiser,
+        rng=rng,
+        n_batch=n_batch,
+        patience=patience,
+        clip=clip,
+        metric=metric,
+        best=best,
+    )
+    start = first_state(plan, params)
+    belongs_to = fingerprint(plan, start)
+    if checkpoint is not None and Path(checkpoint).exists():
+        start = read_checkpoint(checkpoint, belongs_to)
+    state = start
+
+    def save() -> None:
+        if checkpoint is not None:
+            write_checkpoint(checkpoint, state, belongs_to)
+
+    n_steps = -(-len(train) // n_batch)
+    with _bar(progress, n_epochs * n_steps) as show:
+        try:
+            for state in states(plan, start, n_epochs):
+                done = len(state.history) * n_steps + state.step
+                show(done)
+                if state.step == 0 and report is not None:
+                    report(state.history[-1])
+                if state.step > 0 and done % checkpoint_every == 0:
+                    save()
+        except KeyboardInterrupt:
+            save()
+            raise
+    save()
+    return Fit(
+        params=state.best,
+        last=state.params,
+        history=state.history,
+        best_epoch=best_epoch(state.history, best),
+        seconds=state.seconds,
+        stopped_early=len(state.history) < n_epochs,
+    )
+
+
+@contextlib.contextmanager
+def _bar(
+    progress: bool | None, n_steps: int
+) -> Iterator[Callable[[int], None]]:
+    """Give a function that shows how many steps are done."""
+    wanted = sys.stderr.isatty() if progress is None else progress
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not wanted) as bar:
+        task = bar.add_task("fit", total=n_steps)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _check_options(
+    n_epochs: int,
+    n_batch: int,
+    patience: int | None,
+    checkpoint_every: int,
+    best: str,
+    metric: Metric | None,
+) -> None:
+    for name, number in (
+        ("n_epochs", n_epochs),
+        ("n_batch", n_batch),
+        ("patience", 1 if patience is None else patience),
+        ("checkpoint_every", checkpoint_every),
+    ):
+        if number < 1:
+            raise ValueError(f"{name} is {number}, expected at least 1")
+    if best not in CRITERIA:
+        raise ValueError(f"best is {best!r}, expected one of {list(CRITERIA)}")
+    if best != "lowest loss" and metric is None:
+        raise ValueError(f"best is {best!r}, which needs a metric")

@@ -1,0 +1,249 @@
+"""A recurrent core, a linear read-out and a loss: what is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from msref.architectures.base import Shapes, check_tree, run_forward, scan
+from msref.arrays import Array, Arrays, count, prefixed, under
+from msref.data.batching import pad
+from msref.functional import flat, glorot_uniform
+from msref.training.losses import LOSSES, Loss
+from msref.training.penalties import Penalty
+
+Pair = tuple[Array, Array]
+"""An input (n_time, n_in) and its target; see ``Batch.of``."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences side by side, and which of their frames count.
+
+    Attributes
+        x: (n_time, n_batch, n_in).
+        target: (n_time, n_batch, n_out), or (n_time, n_batch) of int.
+        mask: (n_time, n_batch) of bool; ``None`` for all true.
+        lengths: (n_batch,) of int, where a core that looks ahead has to
+            know; ``None`` for n_time.
+    """
+
+    x: Array
+    target: Array
+    mask: Array | None = None
+    lengths: Array | None = None
+
+    @classmethod
+    def of(
+        cls, pairs: Sequence[Pair], dtype: npt.DTypeLike = np.float64
+    ) -> Batch:
+        """Put pairs side by side, padded with zeros.
+
+        A target that is shorter than its input belongs to the last frames
+        of it, so that a class of the whole sequence is a target of one frame.
+
+        Arguments
+            pairs: inputs (n_time_b, n_in), each with its target of k frames,
+                1 <= k <= n_time_b: (k, n_out) of numbers, or (k,) of int;
+                a single int is a frame.
+
+        Raises
+            ValueError: as ``pad``, and for targets of other shapes.
+        """
+        x, lengths = pad([x for x, _ in pairs], dtype)
+        targets = [np.atleast_1d(target) for _, target in pairs]
+        if targets[0].ndim == 1:
+            dtype = np.result_type(*targets)
+        target = np.zeros((*x.shape[:2], *targets[0].shape[1:]), dtype)
+        mask = np.zeros(x.shape[:2], bool)
+        for b, (end, frames) in enumerate(zip(lengths, targets, strict=True)):
+            start = end - len(frames)
+            if not 0 <= start < end or frames.shape[1:] != target.shape[2:]:
+                raise ValueError(
+                    f"the target of sequence {b} has shape {frames.shape},"
+                    f" expected 1 to {end} frames like those of the others"
+                )
+            target[start:end, b] = frames
+            mask[start:end, b] = True
+        return cls(x, target, mask, lengths)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames that count."""
+        n_time, n_batch, _ = self.x.shape
+        return n_time * n_batch if self.mask is None else int(self.mask.sum())
+
+
+@dataclass(frozen=True)
+class Model:
+    """A core, read out linearly at every frame, and what it should learn.
+
+    Equations
+        y = core(x)                                          (1)
+        o_t = y_t W_yo + b_o                                 (2)
+        L = loss(o, target, mask) + penalty(params)          (3)
+
+    Adjoints
+        do = dloss / do                                      (3')
+        dy_t = do_t W_yo^T                                   (2')
+        dW_yo = sum_t y_t^T do_t,   db_o = sum_t do_t        (2')
+        dparams = core's own backward pass of dy             (1')
+        dparams += dpenalty / dparams                        (3')
+
+    Arrays
+        core/… those of the core
+        readout/W_yo (core.n_out, n_out), readout/b_o (n_out)
+
+    Attributes
+        core: an architecture.
+        n_out: units of the read-out.
+        loss: a name in ``LOSSES``.
+        frozen: names that have no gradient and are never updated, or the
+            first parts of names: "core/W_mm", "core/0", "core".
+        penalty: added to the loss in training; validation leaves it out.
+
+    Start
+        The core draws first, then W_yo Glorot-uniform; b_o is zero.
+
+    Raises
+        ValueError: n_out below 1; a loss, a frozen name, or a name in the
+            penalty that does not exist.
+    """
+
+    core: Any
+    n_out: int
+    loss: str = "bernoulli"
+    frozen: tuple[str, ...] = ()
+    penalty: Penalty | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_out < 1:
+            raise ValueError(f"n_out is {self.n_out}, expected at least 1")
+        if self.loss not in LOSSES:
+            raise ValueError(
+                f"loss is {self.loss!r}, expected one of {sorted(LOSSES)}"
+            )
+        names = self.shapes()
+        for start in self.frozen:
+            if not any(_starts(name, start) for name in names):
+                raise ValueError(
+                    f"frozen holds {start!r}, expected names in {sorted(names)}"
+                    " or their first parts"
+                )
+        for name in self.penalty.names if self.penalty else ():
+            if name not in names:
+                raise ValueError(
+                    f"the penalty is on {name!r}, expected a name in"
+                    f" {sorted(names)}"
+                )
+
+    @property
+    def n_in(self) -> int:
+        """Units of the input."""
+        return int(self.core.n_in)
+
+    @property
+    def loss_function(self) -> Loss:
+        """The loss itself."""
+        return LOSSES[self.loss]
+
+    def shapes(self) -> Shapes:
+        """Return name -> shape of every parameter."""
+        core = {f"core/{k}": shape for k, shape in self.core.shapes().items()}
+        W_yo, b_o = (self.core.n_out, self.n_out), (self.n_out,)
+        return {**core, "readout/W_yo": W_yo, "readout/b_o": b_o}
+
+    def init(
+        self, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64
+    ) -> Arrays:
+        """Draw the parameters a training starts from (see Start)."""
+        params = prefixed("core", self.core.init(rng, dtype))
+        shape = (self.core.n_out, self.n_out)
+        params["readout/W_yo"] = glorot_uniform(rng, shape, dtype)
+        params["readout/b_o"] = np.zeros(self.n_out, dtype)
+        return params
+
+    def trainable(self, params: Arrays) -> Arrays:
+        """Return the parameters that are not frozen."""
+        return {
+            name: array
+            for name, array in params.items()
+            if not any(_starts(name, start) for start in self.frozen)
+        }
+
+    def n_params(self, params: Arrays, frozen: bool = True) -> int:
+        """Count the numbers in ``params``, with or without the frozen."""
+        return count(params if frozen else self.trainable(params))
+
+    def objective(
+        self, params: Arrays, batch: Batch, xp: ModuleType = np
+    ) -> Array:
+        """Return L by scanning the core's ``step``: the specification.
+
+        Slow and literal, for complex numbers and autograd boxes too;
+        nothing is checked.
+        """
+        p = under("core", params)
+        y, _, _ = scan(self.core, p, batch.x, xp=xp, lengths=batch.lengths)
+        o = y @ params["readout/W_yo"] + params["readout/b_o"]  # (2)
+        L = self.loss_function.value(o, batch.target, batch.mask, xp)  # (3)
+        return L + self.penalty.value(params, xp) if self.penalty else L
+
+    def predict(
+        self, params: Arrays, x: Array, lengths: Array | None = None
+    ) -> Array:
+        """Return o (n_time, n_batch, n_out), the logits of a cross-entropy.
+
+        Raises
+            TypeError, ValueError: as the core's forward pass.
+        """
+        o, _, _ = self._forward(params, x, lengths)
+        return o
+
+    def loss_and_gradients(
+        self, params: Arrays, batch: Batch
+    ) -> tuple[float, Arrays]:
+        """Return L, and name -> gradient of every parameter not frozen.
+
+        Raises
+            TypeError, ValueError: as the core's forward pass and the loss.
+        """
+        o, y, tape = self._forward(params, batch.x, batch.lengths)
+        L, do = self.loss_function(o, batch.target, batch.mask)  # (3) (3')
+
+        trainable = self.trainable(params)
+        grads = {
+            "readout/W_yo": flat(y).T @ flat(do),  # (2')
+            "readout/b_o": flat(do).sum(0),  # (2')
+        }
+        if under("core", trainable):  # an echo state network is done here
+            dy = do @ params["readout/W_yo"].T  # (2')
+            core = self.core.backward(under("core", params), tape, dy)  # (1')
+            grads |= prefixed("core", core.params)
+        if self.penalty:
+            L += float(self.penalty.value(params))  # (3)
+            for name, d_penalty in self.penalty.gradients(params).items():
+                if name in trainable:
+                    grads[name] = grads[name] + d_penalty  # (3')
+        return L, {name: grads[name] for name in trainable}
+
+    def _forward(
+        self, params: Arrays, x: Array, lengths: Array | None
+    ) -> tuple[Array, Array, Arrays]:
+        """Return o, and what the way back needs: y and the core's tape."""
+        check_tree("params", params, self.shapes(), x)
+        p = under("core", params)
+        y, _, tape = run_forward(self.core, p, x, lengths=lengths)  # (1)
+        W_yo = params["readout/W_yo"]
+        o = (flat(y) @ W_yo).reshape(*x.shape[:2], self.n_out)  # (2)
+        o += params["readout/b_o"]  # (2)
+        return o, y, tape
+
+
+def _starts(name: str, start: str) -> bool:
+    return f"{name}/".startswith(f"{start.rstrip('/')}/")

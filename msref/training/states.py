@@ -1,0 +1,176 @@
+"""A fit as a sequence of states, each made from the one before.
+
+Everything that the rest of a fit depends on is in its state. To write one
+down and to go on from it later gives the same bits as never to have stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from msref.arrays import Arrays
+from msref.data.batching import minibatches
+from msref.training.evaluation import by_length, measure
+from msref.training.metrics import Metric, Tally
+from msref.training.model import Batch, Model, Pair
+from msref.training.optimisers import Optimiser, clip_by_global_norm
+
+Record = dict[str, float]
+"""What is known of one epoch: losses, score, seconds."""
+
+CRITERIA = {
+    "lowest loss": ("valid_loss", 1.0),
+    "lowest score": ("valid_score", 1.0),
+    "highest score": ("valid_score", -1.0),
+}
+"""What makes an epoch the best: an entry of its record, and a sign."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What does not change while a fit runs; see ``fit``."""
+
+    model: Model
+    train: list[Pair]
+    valid: list[Pair]
+    optimiser: Optimiser
+    rng: np.random.Generator
+    n_batch: int
+    patience: int | None
+    clip: float | None
+    metric: Metric | None
+    best: str
+
+
+@dataclass(frozen=True)
+class State:
+    """A fit between two updates.
+
+    Attributes
+        params: the parameters now.
+        best: the parameters after the best epoch.
+        optimiser: the optimiser's own state.
+        rng: state of the bit generator *before* this epoch was shuffled: the
+            same shuffle is drawn again, and ``step`` batches are skipped.
+        step: updates done in this epoch.
+        loss: training loss of this epoch so far, summed over frames.
+        history: one record for each epoch done.
+        seconds: time spent on updates and validation.
+    """
+
+    params: Arrays
+    best: Arrays
+    optimiser: Arrays
+    rng: Mapping[str, Any]
+    step: int = 0
+    loss: Tally = field(default_factory=Tally)
+    history: tuple[Record, ...] = ()
+    seconds: float = 0.0
+
+
+def first_state(plan: Plan, params: Arrays) -> State:
+    """Return the state before the first update."""
+    return State(
+        params=dict(params),
+        best=dict(params),
+        optimiser=plan.optimiser.init(plan.model.trainable(params)),
+        rng=plan.rng.bit_generator.state,
+    )
+
+
+def states(plan: Plan, state: State, n_epochs: int) -> Iterator[State]:
+    """Yield the state after every update, and after every epoch."""
+    dtype = state.params["readout/b_o"].dtype
+    valid = by_length(plan.valid, plan.n_batch, dtype)
+    lengths = [len(x) for x, _ in plan.train]
+    while len(state.history) < n_epochs and not _stale(plan, state):
+        plan.rng.bit_generator.state = state.rng
+        batches = minibatches(lengths, plan.n_batch, plan.rng, bucket=True)
+        for indices in batches[state.step :]:
+            batch = Batch.of([plan.train[i] for i in indices], dtype)
+            state = _after_update(plan, state, batch)
+            yield state
+        state = _after_epoch(plan, state, valid)
+        yield state
+
+
+def best_epoch(history: Sequence[Record], best: str) -> int:
+    """Return the number of the first of the best epochs; 0 before any."""
+    name, sign = CRITERIA[best]
+    values = [sign * record[name] for record in history]
+    return values.index(min(values)) + 1 if values else 0
+
+
+def _stale(plan: Plan, state: State) -> bool:
+    since = len(state.history) - best_epoch(state.history, plan.best)
+    return plan.patience is not None and since >= plan.patience
+
+
+def _after_update(plan: Plan, state: State, batch: Batch) -> State:
+    began = time.perf_counter()
+    with _placed(f"epoch {len(state.history) + 1}, step {state.step + 1}"):
+        value, grads = plan.model.loss_and_gradients(state.params, batch)
+        _check_finite({"the loss": value})
+        if plan.clip is not None:
+            grads, _ = clip_by_global_norm(grads, plan.clip)
+        params, optimiser = plan.optimiser.update(
+            state.params, grads, state.optimiser
+        )
+    return replace(
+        state,
+        params=params,
+        optimiser=optimiser,
+        step=state.step + 1,
+        loss=state.loss + Tally(value * batch.n_frames, batch.n_frames),
+        seconds=state.seconds + time.perf_counter() - began,
+    )
+
+
+def _after_epoch(plan: Plan, state: State, valid: list[Batch]) -> State:
+    began = time.perf_counter()
+    epoch = len(state.history) + 1
+    with _placed(f"epoch {epoch}, validation"):
+        found = measure(plan.model, state.params, valid, plan.metric)
+        record = {"epoch": epoch, "train_loss": state.loss.value}
+        record |= {f"valid_{name}": value for name, value in found.items()}
+        _check_finite(record)
+    seconds = state.seconds + time.perf_counter() - began
+    record["seconds"] = seconds - sum(r["seconds"] for r in state.history)
+    history = (*state.history, record)
+    is_best = best_epoch(history, plan.best) == epoch
+    return replace(
+        state,
+        best=state.params if is_best else state.best,
+        rng=plan.rng.bit_generator.state,
+        step=0,
+        loss=Tally(),
+        history=history,
+        seconds=seconds,
+    )
+
+
+def _check_finite(numbers: Mapping[str, float]) -> None:
+    for name, number in numbers.items():
+        if not math.isfinite(number):
+            raise ValueError(f"{name} is {number}, expected a finite number")
+
+
+@contextlib.contextmanager
+def _placed(where: str) -> Iterator[None]:
+    """Say where in the fit finite numbers ended.
+
+    Forward pass, loss and optimiser refuse NaN and infinity themselves, so
+    the warnings of NumPy on the way there are not needed.
+    """
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
