@@ -1,1 +1,46 @@
-"""msref: recurrent networks by hand, with proof."""
+"""msref: recurrent networks by hand, with the proof that they are right.
+
+architectures   one file each: equations, forward, backward by hand
+verification    independent witnesses for every gradient
+pretraining     the closed-form linear autoencoder, and starts from it
+training        losses, models, optimisers, fitting
+data            music, batches, generated sequences
+claims          the papers' claims as experiments
+"""
+
+from importlib.metadata import version
+
+from msref.architectures import (
+    GRU,
+    LMN,
+    LSTM,
+    REGISTRY,
+    ULM,
+    Bidirectional,
+    Elman,
+    Gradients,
+    Parallel,
+    Stack,
+    scan,
+)
+from msref.pretraining import LAES
+from msref.verification import verify
+
+__all__ = [
+    "GRU",
+    "LAES",
+    "LMN",
+    "LSTM",
+    "REGISTRY",
+    "ULM",
+    "Bidirectional",
+    "Elman",
+    "Gradients",
+    "Parallel",
+    "Stack",
+    "__version__",
+    "scan",
+    "verify",
+]
+
+__version__ = version("msref")

@@ -120,7 +120,12 @@ def verify_command(
         _power(archs, cases, seed, as_json)
         return
     reports: list[Report] = []
-    with _bar("verify", len(archs) * cases, as_json) as advance:
+    every = len(archs) * cases
+    with _bar("verify", every, as_json) as show:
+
+        def one_more(done: int, of: int) -> None:
+            show(len(reports) * cases + done, every)
+
         for name, arch in archs:
             with _crashes_of(name):
                 report = verify(
@@ -128,7 +133,7 @@ def verify_command(
                     cases=cases,
                     seed=seed,
                     dtype=np.dtype(dtype),
-                    progress=advance,
+                    progress=one_more,
                 )
             reports.append(report)
     if as_json:
@@ -179,7 +184,7 @@ def _power(
 ) -> None:
     """Plant the known bugs and print the share caught."""
     results: list[tuple[Any, list[Trial]]] = []
-    with _bar("planting bugs", len(archs), as_json) as advance:
+    with _bar("planting bugs", len(archs), as_json) as show:
         for name, arch in archs:
             if not (hasattr(arch, "backward") and hasattr(arch, "shapes")):
                 raise ValueError(
@@ -187,7 +192,7 @@ def _power(
                     " planted in it"
                 )
             results.append((arch, power(arch, min(cases, 2), seed)))
-            advance(0, 0)
+            show(len(results), len(archs))
     trials = [trial for _, group in results for trial in group]
     missed = [trial for trial in trials if not trial.caught_by]
     kinds = sorted({trial.kind for trial in trials})
@@ -239,6 +244,117 @@ def _power(
         raise typer.Exit(1)
 
 
+# --- reproduce --------------------------------------------------------------
+
+
+@app.command("reproduce")
+def reproduce_command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Papers by short name; all by default."),
+    ] = None,
+    scale: Annotated[
+        str, typer.Option(help="quick (minutes) or full (hours).")
+    ] = "quick",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Canonical music set (.mat), or a folder of them, instead of"
+            " the embedded chorales."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many; by scale.")
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder for the runs.")
+    ] = Path("runs"),
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes side by side; one per core."),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Take nothing over from before.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure the claims of the papers, beside what they published.
+
+    A run that was interrupted goes on where it was when called again.
+    """
+    from msref.claims import PAPERS, Setting, reproduce
+
+    for name in names or PAPERS:
+        if name not in PAPERS:
+            raise ValueError(
+                f"there is no paper {name!r}, expected one of"
+                f" {', '.join(PAPERS)}"
+            )
+    told = []
+    for name in names or PAPERS:
+        paper = PAPERS[name]
+        if scale not in paper.seeds:
+            raise ValueError(f"scale is {scale!r}, expected quick or full")
+        setting = Setting(
+            scale, tuple(range(seeds or paper.seeds[scale])), data
+        )
+        run = "-".join([name, scale, *([data.stem.lower()] if data else [])])
+        where = _writable(folder / run)
+        with _bar(f"reproduce {name}", 1, as_json) as show:
+            told.append(
+                reproduce(
+                    paper,
+                    setting,
+                    where,
+                    workers=workers,
+                    fresh=fresh,
+                    progress=show,
+                )
+            )
+        if not as_json:
+            _print_claims(told[-1], where)
+    if as_json:
+        _print_json(told)
+
+
+def _print_claims(told: dict[str, Any], where: Path) -> None:
+    for table in told["tables"]:
+        shown = Table(
+            title=table["title"],
+            title_justify="left",
+            title_style="bold",
+            box=None,
+            pad_edge=False,
+            header_style="dim",
+        )
+        for column in table["columns"]:
+            shown.add_column(column)
+        for row in table["rows"]:
+            shown.add_row(*row)
+        out.print(shown, "")
+    for claim in told["claims"]:
+        style = {"holds": "bold green", "does not hold here": "bold yellow"}
+        out.print(
+            Text.assemble(
+                (f"({claim['key']}) ", "bold"),
+                (claim["verdict"], style.get(claim["verdict"], "bold")),
+                f": {claim['text']}",
+            )
+        )
+        for label in ("published", "measured", "reason"):
+            out.print(Text(f"    {label}: {claim[label]}"))
+    taken = told["jobs_taken_over"]
+    if taken:
+        out.print(
+            f"\n{taken} of {len(told['jobs'])} jobs were finished before;"
+            " --fresh runs them again"
+        )
+    out.print(
+        f"\n{told['seconds_of_this_run']:.0f} s; numbers, table and"
+        f" {len(told['figures'])} figures in {where}"
+    )
+
+
 # --- shared -----------------------------------------------------------------
 
 
@@ -258,7 +374,7 @@ def _bar(
         *columns, console=err, transient=True, disable=hidden
     ) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda done, of: progress.advance(task)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def sigmoid_in_place(a: Array, xp: ModuleType = np) -> None:
     Callers silence the harmless overflow of exp(-a) (1 / inf = 0) once
     around their loop, with ``np.errstate(over="ignore")``.
     """
-    xp.negative(a, out=a)
+    a *= -1.0  # np.negative is wrong at some strides (NumPy 2.4.6)
     xp.exp(a, out=a)
     a += 1.0
     xp.reciprocal(a, out=a)

@@ -22,12 +22,14 @@ from msref.architectures.elman import Elman
 from msref.architectures.gru import GRU
 from msref.architectures.lmn import LMN
 from msref.architectures.lstm import LSTM
+from msref.architectures.ulm import ULM
 
 __all__ = [
     "GRU",
     "LMN",
     "LSTM",
     "REGISTRY",
+    "ULM",
     "Architecture",
     "Bidirectional",
     "Elman",
@@ -84,6 +86,12 @@ REGISTRY: dict[str, Entry] = {
         "Bacciu, Carta & Sperduti, Linear Memory Networks",
         2019,
         (LMN(3, 5, 4), LMN(4, 3, 6, output="hidden")),
+    ),
+    "ulm": Entry(
+        ULM,
+        "Bacciu, Carta & Sperduti, Linear Memory Networks",
+        2019,
+        (ULM(3, 2, 4), ULM(4, 3, 2)),
     ),
     "stack": Entry(
         Stack,

@@ -1,1 +1,10 @@
 """The claims of the papers as experiments that anybody can run."""
+
+from msref.claims.base import Claim, Job, Paper, Setting, Table
+from msref.claims.lmn import LMN_PAPERS
+from msref.claims.run import reproduce
+
+__all__ = ["PAPERS", "Claim", "Job", "Paper", "Setting", "Table", "reproduce"]
+
+PAPERS: dict[str, Paper] = {paper.name: paper for paper in (LMN_PAPERS,)}
+"""Short name -> paper, in reading order."""

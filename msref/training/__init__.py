@@ -26,7 +26,7 @@ from msref.training.optimisers import (
     clip_by_global_norm,
 )
 from msref.training.penalties import Orthogonality, Penalty
-from msref.training.states import Record, State
+from msref.training.states import DivergedError, Record, State
 
 __all__ = [
     "LOSSES",
@@ -34,6 +34,7 @@ __all__ = [
     "Adam",
     "Batch",
     "ClassAccuracy",
+    "DivergedError",
     "Fit",
     "FrameAccuracy",
     "Loss",

@@ -98,7 +98,9 @@ def fit(
 
     Raises
         TypeError, ValueError: arguments, data or a checkpoint that do not
-            fit; NaN or infinity on the way, with epoch, step and place.
+            fit.
+        DivergedError: NaN or infinity on the way, with epoch, step and
+            place; a ValueError, too.
         OSError: the checkpoint cannot be written or read.
     """
     check_tree("params", params, model.shapes(), next(iter(params.values())))

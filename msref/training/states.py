@@ -156,6 +156,10 @@ def _after_epoch(plan: Plan, state: State, valid: list[Batch]) -> State:
     )
 
 
+class DivergedError(ValueError):
+    """A training left the finite numbers; the message says where."""
+
+
 def _check_finite(numbers: Mapping[str, float]) -> None:
     for name, number in numbers.items():
         if not math.isfinite(number):
@@ -173,4 +177,4 @@ def _placed(where: str) -> Iterator[None]:
         with np.errstate(over="ignore", invalid="ignore"):
             yield
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise DivergedError(f"{where}: {error}") from error

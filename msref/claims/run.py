@@ -1,0 +1,200 @@
+"""Run a paper's jobs side by side, keep what is done, write the results.
+
+FOLDER/jobs/KEY.json     what a finished job found
+FOLDER/jobs/KEY.part.*   where an interrupted job goes on
+FOLDER/result.json       every number, seed, version, setting, duration
+FOLDER/table.md          claims and tables, to be read
+FOLDER/*.png             figures
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from msref import files
+from msref.claims.base import Job, Paper, Result, Setting
+
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def reproduce(
+    paper: Paper,
+    setting: Setting,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    fresh: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Run what is missing, decide the claims, write everything.
+
+    Arguments
+        folder: of the run; jobs finished there with the same settings and
+            the same source are taken over.
+        workers: processes side by side; ``None`` for the number of cores.
+        fresh: run everything again.
+        progress: called with (jobs done, jobs in all).
+
+    Returns
+        What ``result.json`` holds.
+
+    Raises
+        OSError: the folder cannot be written to.
+        ValueError: settings or data that cannot be.
+    """
+    jobs = paper.jobs(setting)
+    (folder / "jobs").mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    done = {} if fresh else _finished(jobs, folder)
+    n_reused = len(done)
+    missing = sorted(
+        (job for job in jobs if job.key not in done), key=lambda job: -job.cost
+    )
+    if fresh:
+        for part in (folder / "jobs").glob("*.part*"):
+            part.unlink()
+    if progress is not None:
+        progress(len(done), len(jobs))
+    for job, result, seconds in _run_all(missing, folder, workers):
+        done[job.key] = {
+            "fingerprint": job.fingerprint,
+            "settings": job.recorded,
+            "result": result,
+            "seconds": round(seconds, 3),
+        }
+        files.write_json(folder / "jobs" / f"{job.key}.json", done[job.key])
+        for part in (folder / "jobs").glob(f"{job.key}.part*"):
+            part.unlink()
+        if progress is not None:
+            progress(len(done), len(jobs))
+
+    results = {job.key: done[job.key]["result"] for job in jobs}
+    claims, tables = paper.judge(setting, results)
+    figures = paper.draw(results, folder)
+    told = {
+        "paper": paper.name,
+        "title": paper.title,
+        "scale": setting.scale,
+        "seeds": list(setting.seeds),
+        "data": setting.data.name if setting.data else "embedded chorales",
+        "scaled_down": paper.scaled_down,
+        "date": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+        "versions": {
+            name: version(name) for name in ("msref", "numpy", "scipy")
+        }
+        | {"python": platform.python_version()},
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "seconds": round(sum(done[job.key]["seconds"] for job in jobs), 1),
+        "seconds_of_this_run": round(time.perf_counter() - start, 1),
+        "jobs_taken_over": n_reused,
+        "claims": [asdict(claim) for claim in claims],
+        "tables": [asdict(table) for table in tables],
+        "figures": [figure.name for figure in figures],
+        "jobs": {job.key: done[job.key] for job in jobs},
+    }
+    files.write_json(folder / "result.json", told)
+    files.write_text(folder / "table.md", _markdown(told, tables))
+    return told
+
+
+def _finished(jobs: list[Job], folder: Path) -> dict[str, Any]:
+    """Read what was found before with the same settings and source."""
+    found = {}
+    for job in jobs:
+        path = folder / "jobs" / f"{job.key}.json"
+        if path.is_file():
+            told = files.read_json(path)
+            if told.get("fingerprint") == job.fingerprint:
+                found[job.key] = told
+    return found
+
+
+def _run_all(
+    jobs: list[Job], folder: Path, workers: int | None
+) -> Iterator[tuple[Job, Result, float]]:
+    """Yield job, result and seconds in the order in which jobs end."""
+    if not jobs:
+        return
+    n_workers = min(workers or os.cpu_count() or 1, len(jobs))
+    with _one_thread_each():
+        pool = ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"))
+        try:
+            running = {
+                pool.submit(_timed, job, str(folder / "jobs" / job.key)): job
+                for job in jobs
+            }
+            while running:
+                ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    result, seconds = future.result()
+                    yield running.pop(future), result, seconds
+        except BaseException:
+            # Ctrl-C or a failed job: the others have checkpoints.
+            processes = list((pool._processes or {}).values())
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+            raise
+        pool.shutdown()
+
+
+def _timed(job: Job, path: str) -> tuple[Result, float]:
+    start = time.perf_counter()
+    result = job.function(
+        **job.settings, checkpoint=Path(f"{path}.part.safetensors")
+    )
+    return result, time.perf_counter() - start
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let child processes start with one BLAS thread: they share the cores."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _markdown(told: dict[str, Any], tables: list[Any]) -> str:
+    lines = [
+        f"# {told['title']}",
+        "",
+        f"Scale {told['scale']}, seeds {told['seeds']}, data:"
+        f" {told['data']}; {told['date']}, msref {told['versions']['msref']},"
+        f" {told['machine']}, {told['seconds']:.0f} s of computing.",
+        "",
+        f"Scaled down against the papers: {told['scaled_down']}",
+        "",
+    ]
+    for claim in told["claims"]:
+        lines += [
+            f"## ({claim['key']}) {claim['verdict']}",
+            "",
+            f"{claim['text']} *{claim['source']}*",
+            "",
+            f"- published: {claim['published']}",
+            f"- measured: {claim['measured']}",
+            f"- {claim['reason']}",
+            "",
+        ]
+    for table in tables:
+        lines += [table.markdown()]
+    lines += [f"![{name}]({name})" for name in told["figures"]]
+    return "\n".join(lines) + "\n"
