@@ -51,16 +51,27 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def main() -> None:
     """Run the command line; wrong input ends in one line and exit code 2."""
     try:
-        app()
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        if os.environ.get("MSREF_TRACEBACK"):
-            raise
-        text = " ".join(str(error).split()) or type(error).__name__
-        print(f"msref: {text}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(app(standalone_mode=False) or 0)
+    except typer.Abort:
+        sys.exit(_say("interrupted", 130))
     except KeyboardInterrupt:
-        print("msref: interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_say("interrupted; call again to go on", 130))
+    except Exception as error:
+        if hasattr(error, "format_message"):  # of the command line's parser
+            sys.exit(_say(error.format_message(), 2))
+        expected = (ValueError, TypeError, OSError, ModuleNotFoundError)
+        if os.environ.get("MSREF_TRACEBACK") or not isinstance(error, expected):
+            raise
+        sys.exit(_say(str(error) or type(error).__name__, 2))
+
+
+def _say(text: str, code: int) -> int:
+    """Print one line to stderr; a help page stays as it is."""
+    if text.lstrip().startswith("Usage:"):
+        print(text, file=sys.stderr)
+    else:
+        print(f"msref: {' '.join(text.split())}", file=sys.stderr)
+    return code
 
 
 def _show_version(wanted: bool) -> None:

@@ -182,7 +182,7 @@ def check_forward(
         ValueError: a name, a shape or a value that cannot be; the message
             names the argument, what came and what was expected.
     """
-    xp = namespace(x)
+    xp = _namespace_of("x", x)
     n_in = f"n_in={arch.n_in}"
     check_shape("x", x, ("n_time", "n_batch", n_in), (None, None, arch.n_in))
     check_float("x", x)
@@ -211,7 +211,7 @@ def check_backward(
     Raises
         TypeError, ValueError: as ``check_forward``.
     """
-    xp = namespace(dy)
+    xp = _namespace_of("dy", dy)
     x = tape["x"]
     names = ("n_time", "n_batch", f"n_out={arch.n_out}")
     check_shape("dy", dy, names, (*x.shape[:2], arch.n_out))
@@ -221,6 +221,14 @@ def check_backward(
         return xp, {k: xp.zeros(s, dy.dtype) for k, s in shapes.items()}
     check_tree("dstate", dstate, shapes, x)
     return xp, {name: dstate[name].copy() for name in shapes}
+
+
+def _namespace_of(name: str, *arrays: Array) -> ModuleType:
+    """Return the arrays' library; an error names the argument."""
+    try:
+        return namespace(*arrays)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
 
 
 def _state_shapes(arch: Architecture, n_batch: int) -> Shapes:
@@ -289,7 +297,7 @@ def check_tree(
     for name, shape in shapes.items():
         array = tree[name]
         where = f"{label}['{name}']"
-        namespace(array, like)
+        _namespace_of(where, array, like)
         if array.shape != shape:
             raise ValueError(
                 f"{where} has shape {array.shape}, expected {shape}"

@@ -38,6 +38,7 @@ from msref.claims.training import KINDS, n_params, train_network
 from msref.data import find_polyphonic
 
 N_HID, N_MEM, N_WINDOW = 50, 100, 5
+N_RECALL = {"quick": 90, "full": 180, "noise": 24}
 JSB_FRAMES = 13_807
 
 QUICK_KINDS = ("rnn", "lstm", "lmn", "lmn inputs", "lmn pre-trained")
@@ -55,6 +56,9 @@ def jobs(setting: Setting) -> list[Job]:
     """List the independent pieces of work behind the claims."""
     data = str(setting.data) if setting.data else None
     sets = list(find_polyphonic(setting.data)) if setting.data else ["chorales"]
+    frames = {  # also finds damaged files before anything starts
+        name: sum(map(len, music(name, data).train)) for name in sets
+    }
     full = setting.scale == "full"
     first = {"dataset": sets[0], "data": data}
     found = [
@@ -76,7 +80,7 @@ def jobs(setting: Setting) -> list[Job]:
         ),
     ]
     for dataset in (sets[0], "noise"):
-        n_mem = 24 if dataset == "noise" else (180 if full else 90)
+        n_mem = N_RECALL["noise" if dataset == "noise" else setting.scale]
         for encoding in ENCODINGS:
             drawn = encoding == "orthogonal" or dataset == "noise"
             for seed in setting.seeds if drawn else setting.seeds[:1]:
@@ -91,15 +95,16 @@ def jobs(setting: Setting) -> list[Job]:
                 key = f"recall-{dataset}-{encoding}-{seed}".replace(" ", "-")
                 found.append(Job(key, recall_curve, settings, cost=10))
     for dataset in sets:
-        found += _trainings(setting, dataset, data)
+        found += _trainings(setting, dataset, data, frames[dataset])
     return found
 
 
-def _trainings(setting: Setting, dataset: str, data: str | None) -> list[Job]:
+def _trainings(
+    setting: Setting, dataset: str, data: str | None, frames: int
+) -> list[Job]:
     full = setting.scale == "full"
     rates, n_epochs, patience, n_batch = [0.003], 30, 30, 8
     if full:
-        frames = sum(map(len, music(dataset, data).train))
         n_epochs, patience, n_batch = 120, 20, 4
         rates = [0.003, 0.01]
         if frames > 2 * JSB_FRAMES:  # as many frames in all, at one rate
@@ -134,7 +139,7 @@ def judge(
     setting: Setting, results: dict[str, Result]
 ) -> tuple[list[Claim], list[Table]]:
     """Decide the claims and fill the tables."""
-    claims = [_exact(results), _recall(results)]
+    claims = [_exact(results), _recall(setting, results)]
     tables = [_reconstruction_table(results), _recall_table(results)]
     for dataset in _datasets(results):
         claims += _on_music(results, dataset)
@@ -184,7 +189,7 @@ def _recalls(
     }
 
 
-def _recall(results: dict[str, Result]) -> Claim:
+def _recall(setting: Setting, results: dict[str, Result]) -> Claim:
     dataset = _datasets(results)[0]
     capacity = {
         encoding: np.array([r["capacity"] for r in found])
@@ -203,7 +208,7 @@ def _recall(results: dict[str, Result]) -> Claim:
         "Carta et al. 2021, abstract",
         "qualitative",
         f"frames of {dataset} that can be read back linearly from"
-        " 180 units: "
+        f" {N_RECALL[setting.scale]} units: "
         + ", ".join(
             f"{ENCODINGS[k]} {_mean(v, 2)}" for k, v in capacity.items()
         )

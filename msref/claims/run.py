@@ -10,6 +10,7 @@ FOLDER/*.png             figures
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
 import time
@@ -103,9 +104,10 @@ def reproduce(
         "figures": [figure.name for figure in figures],
         "jobs": {job.key: done[job.key] for job in jobs},
     }
-    files.write_json(folder / "result.json", told)
-    files.write_text(folder / "table.md", _markdown(told, tables))
-    return told
+    plain: dict[str, Any] = json.loads(json.dumps(told, allow_nan=False))
+    files.write_json(folder / "result.json", plain)
+    files.write_text(folder / "table.md", _markdown(plain, tables))
+    return plain
 
 
 def _finished(jobs: list[Job], folder: Path) -> dict[str, Any]:

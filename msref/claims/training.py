@@ -157,12 +157,17 @@ def _train(
 ) -> tuple[Model, Fit]:
     """Make the start of one kind, and train it."""
     if kind == "lmn pre-trained":
+        # Generators of their own: where a run goes on, the first fit draws
+        # nothing any more, and the second must not notice.
+        first_rng, second_rng = rng.spawn(2)
+        optimise = partial(optimise, rng=second_rng)
         n_unrolled = n_epochs // 3
         unrolled = Model(ULM(N_NOTES, n_hid, n_window), N_NOTES)
         first = optimise(
             unrolled,
             unrolled.init(rng, np.float32),
             n_epochs=n_unrolled,
+            rng=first_rng,
             checkpoint=path.with_suffix(".unrolled.safetensors"),
         )
         inputs = [x for x, _ in train]
