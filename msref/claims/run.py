@@ -13,13 +13,14 @@ import datetime
 import json
 import os
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,9 @@ def _run_all(
         return
     n_workers = min(workers or os.cpu_count() or 1, len(jobs))
     with _one_thread_each():
-        pool = ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"))
+        pool = ProcessPoolExecutor(
+            n_workers, mp_context=get_context("spawn"), initializer=_end_with_us
+        )
         try:
             running = {
                 pool.submit(_timed, job, str(folder / "jobs" / job.key)): job
@@ -149,6 +152,21 @@ def _run_all(
                 process.terminate()
             raise
         pool.shutdown()
+
+
+def _end_with_us() -> None:
+    """End this worker when the process that started it is killed.
+
+    It would go on with its job otherwise, beside the run that is resumed.
+    """
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _timed(job: Job, path: str) -> tuple[Result, float]:

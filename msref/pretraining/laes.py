@@ -69,7 +69,7 @@ class LAES:
 
     What it guarantees
         If n_mem >= the rank of Ξ, every prefix of every training sequence
-        comes back, up to an error of about 1e-13 times the largest entry;
+        comes back, with errors below 1e-12 of the largest entry;
         what lies above n_mem or the rank is padded with zeros. The spectral
         norm of B is at most 1, whatever n_mem. Below the rank the subspace
         is the best one for the histories; that A and B of (4) are the best
@@ -89,7 +89,7 @@ class LAES:
             and n_mem too, the last ``width`` frames of any sequence come
             back exactly; older ones are lost.
         tolerance: singular values below this share of the largest count as
-            zero. Every route finds them to 1e-13 of the largest or better.
+            zero. Every route finds them to 1e-12 of the largest or better.
 
     After ``fit``
         A, B, mean, bias, singular_values, rank (of the n_mem directions how

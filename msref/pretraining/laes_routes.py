@@ -29,6 +29,9 @@ BASIS = 2**29
 FAINT = 1e-12
 """An eigenvalue below this share of the largest has no digit to trust."""
 
+ROUNDING = 1e-14
+"""Relative error of a product with Ξ, at most."""
+
 CLEAR = 1e-4
 """An eigenvalue above this share of the largest needs no polish."""
 
@@ -75,9 +78,9 @@ def gram(xi: Histories, n_pairs: int, tolerance: float) -> tuple[Array, Array]:
 def kernel(
     xi: Histories, n_pairs: int, tolerance: float
 ) -> tuple[Array, Array]:
-    """Decompose Ξ Ξ^T = V Λ^2 V^T, then U = Ξ^T V Λ^-1."""
+    """Decompose Ξ Ξ^T = V Λ^2 V^T, then U = orth(Ξ^T V)."""
     values, v = _top(kernel_matrix(xi), n_pairs)
-    values, u = _columns(xi, values, v)
+    u = np.linalg.qr(xi.transposed_times(v)).Q
     return settle(xi, values, u, n_pairs, tolerance, certain=True)
 
 
@@ -107,7 +110,7 @@ def settle(
 
     Eigenvectors of faint eigenvalues are thrown away, the others polished,
     and the missing ones sought again in what these leave of Ξ, which is small
-    and has all its digits. Every round adds six decades of singular values.
+    and has its digits. Every round adds some decades of singular values.
     Where the first search was not certain to see every copy of a multiple
     eigenvalue (a Krylov space cannot), the search in the rest also says
     whether a larger one was missed.
@@ -142,9 +145,11 @@ def settle(
             least = singular[-1] ** 2 + FAINT * singular[0] ** 2
         if values[0] <= least:
             break
-        # A trace of what is known would drown them in the next product.
-        found = _without(u, found[:, values > FAINT * values[0]])
-        singular, u = _polish(xi, np.hstack([u, found]))
+        # A product with Ξ errs by a share of its largest singular value,
+        # however small the part of Ξ that is left.
+        error = ROUNDING * singular[0] * np.sqrt(values[0])
+        trusted = values >= min(values[0], max(error, FAINT * values[0]))
+        singular, u = _polish(xi, np.hstack([u, found[:, trusted]]))
         singular, u = singular[:n_pairs], u[:, :n_pairs]
     return singular, u
 
@@ -177,12 +182,6 @@ def _top(square: Array, n_pairs: int) -> tuple[Array, Array]:
     return values[::-1], vectors[:, ::-1]
 
 
-def _columns(xi: Histories, values: Array, v: Array) -> tuple[Array, Array]:
-    """Map eigenvectors of Ξ Ξ^T to those of Ξ^T Ξ; faint ones come as noise."""
-    # Orthogonal to the rounding of the square; a QR step makes it exact.
-    return values, np.linalg.qr(xi.transposed_times(v)).Q
-
-
 def _search(
     xi: Histories, u: Array, n_pairs: int, nothing: float
 ) -> tuple[Array, Array]:
@@ -204,8 +203,9 @@ def _search(
         multiply, size, min(n_pairs, size), capacity, nothing
     )
     if rows_are_fewer:
-        return _columns(xi, values, vectors)
-    return values, vectors
+        vectors = xi.transposed_times(vectors)
+    # A trace of what is known would drown them in the next product.
+    return values, np.linalg.qr(_without(u, vectors)).Q
 
 
 def _without(u: Array, z: Array) -> Array:

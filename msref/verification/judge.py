@@ -21,7 +21,7 @@ from msref.verification.tolerance import (
     compare,
     doubtful,
 )
-from msref.verification.witnesses import Evidence
+from msref.verification.witnesses import Evidence, checked
 
 AUTOGRAD, COMPLEX_STEP = "autograd", "complex step"
 SCAN, DIFFERENCES, ITSELF = "scan of step", "differences", "itself"
@@ -225,7 +225,7 @@ def judge_itself(arch: Any, evidence: Evidence) -> list[Finding]:
     """Check what must hold of any backward pass, whatever the equations."""
     case, dtype = evidence.case, evidence.dtype
     rng = np.random.default_rng((case.seed, 2))
-    before = case.variables()
+    before = {k: v.copy() for k, v in case.variables().items()}
     _, gradient = run(arch, case)
     if not gradient:
         return []
@@ -235,6 +235,9 @@ def judge_itself(arch: Any, evidence: Evidence) -> list[Finding]:
         _exactly("inputs are left alone", before, after, case.seed),
         _exactly("same input, same bits", gradient, again, case.seed),
     ]
+    for name, value in filter(lambda item: checked(item[0]), before.items()):
+        if name not in gradient or gradient[name].shape != value.shape:
+            return findings  # absent or misshapen: reported as such
 
     other = replace(
         case,
@@ -332,7 +335,9 @@ def _permuted(gradient: Arrays, order: Array) -> Arrays:
 
 
 def _exactly(what: str, got: Arrays, expected: Arrays, seed: int) -> Finding:
-    same = all(np.array_equal(got[k], v) for k, v in expected.items())
+    same = all(
+        np.array_equal(got[k], v, equal_nan=True) for k, v in expected.items()
+    )
     zero = Comparison(PASS if same else FAIL, 0.0, 0.0, (), 0.0, 0.0, 1.0)
     return Finding(
         what, ITSELF, zero if same else replace(zero, excess=np.inf), seed

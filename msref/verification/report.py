@@ -120,13 +120,15 @@ class Report:
     @property
     def relative_error(self) -> float:
         """Return the largest relative error of any array."""
-        return max(row.relative_error for row in self.rows)
+        errors = (row.relative_error for row in self.rows)
+        return max(errors, default=math.nan)
 
     def error_against(self, witness: str) -> float:
         """Return the largest relative error against one witness."""
         return max(
             (row.errors.get(witness, math.nan) for row in self.rows),
             key=lambda e: -1.0 if math.isnan(e) else e,
+            default=math.nan,
         )
 
     def to_dict(self) -> dict[str, Any]:

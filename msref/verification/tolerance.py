@@ -130,5 +130,5 @@ def compare(
 
 
 def worst(verdicts: list[str]) -> str:
-    """Return the gravest of some verdicts."""
-    return max(verdicts, key=VERDICTS.index)
+    """Return the gravest of some verdicts; of none, UNDECIDED."""
+    return max(verdicts, key=VERDICTS.index, default=UNDECIDED)

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from msref.architectures import LMN, Elman
 from msref.architectures.ulm import ULM
-from msref.pretraining.laes import LAES
-from msref.pretraining.unrolled import (
+from msref.pretraining import (
     elman_from_inputs,
     hidden_sequences,
     lmn_delay_line,
@@ -18,6 +17,7 @@ from msref.pretraining.unrolled import (
     lmn_from_unrolled,
     lmn_orthogonal,
 )
+from msref.pretraining.laes import LAES
 from msref.training import SGD, Model, Orthogonality, fit
 
 LENGTHS = (7, 5, 9, 4, 1, 6, 8, 12)
