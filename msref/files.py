@@ -84,7 +84,21 @@ def write_arrays(
     contiguous = {k: np.asarray(v, order="C") for k, v in arrays.items()}
     data = save(contiguous, dict(metadata) if metadata else None)
     with whole(path) as file:
-        file.write(data)
+        file.write(_in_order(data))
+
+
+def _in_order(data: bytes) -> bytes:
+    """Sort the strings in a header: safetensors writes them in random order.
+
+    Equal content then makes equal bytes. The header's length does not change.
+    """
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    if "__metadata__" not in header:
+        return data
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False)
+    return data[:8] + text.encode().ljust(size) + data[8 + size :]
 
 
 def read_arrays(path: Path | str) -> tuple[Arrays, dict[str, str]]:

@@ -63,7 +63,7 @@ def d_tanh(y: Array) -> Array:
 
 def relu(a: Array, xp: ModuleType = np) -> Array:
     """Return max(a, 0); a kink at zero, where the derivative counts as 0."""
-    return xp.where(xp.real(a) > 0, a, 0.0)  # type: ignore[no-any-return]
+    return xp.where(xp.real(a) <= 0, 0.0, a)  # type: ignore[no-any-return]
 
 
 def d_relu(y: Array) -> Array:

@@ -216,6 +216,7 @@ def check_backward(
     names = ("n_time", "n_batch", f"n_out={arch.n_out}")
     check_shape("dy", dy, names, (*x.shape[:2], arch.n_out))
     check_float("dy", dy, x)
+    check_finite("dy", dy, ("t", "batch", "unit"))
     shapes = _state_shapes(arch, x.shape[1])
     if dstate is None:
         return xp, {k: xp.zeros(s, dy.dtype) for k, s in shapes.items()}
@@ -233,6 +234,19 @@ def _namespace_of(name: str, *arrays: Array) -> ModuleType:
 
 def _state_shapes(arch: Architecture, n_batch: int) -> Shapes:
     return {k: v.shape for k, v in arch.initial_state(n_batch).items()}
+
+
+def check_sizes(**sizes: int) -> None:
+    """Require whole numbers of at least one unit.
+
+    Raises
+        TypeError, ValueError: naming the size and what came.
+    """
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int | np.integer):
+            raise TypeError(f"{name} is {size!r}, expected a whole number")
+        if size < 1:
+            raise ValueError(f"{name} is {size}, expected at least 1")
 
 
 def check_shape(

@@ -13,6 +13,7 @@ from msref.architectures.base import (
     Shapes,
     check_backward,
     check_forward,
+    check_sizes,
 )
 from msref.arrays import Array, Arrays
 from msref.functional import ACTIVATIONS, flat, glorot_uniform, orthogonal
@@ -57,6 +58,7 @@ class Elman:
     activation: str = "tanh"
 
     def __post_init__(self) -> None:
+        check_sizes(n_in=self.n_in, n_hid=self.n_hid)
         if self.activation not in ("tanh", "relu"):
             raise ValueError(
                 f"activation is {self.activation!r}, expected 'tanh' or 'relu'"

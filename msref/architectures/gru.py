@@ -13,6 +13,7 @@ from msref.architectures.base import (
     Shapes,
     check_backward,
     check_forward,
+    check_sizes,
 )
 from msref.arrays import Array, Arrays
 from msref.functional import (
@@ -82,6 +83,7 @@ class GRU:
     reset: str = "after"
 
     def __post_init__(self) -> None:
+        check_sizes(n_in=self.n_in, n_hid=self.n_hid)
         if self.reset not in ("after", "before"):
             raise ValueError(
                 f"reset is {self.reset!r}, expected 'after' or 'before'"

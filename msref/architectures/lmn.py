@@ -13,6 +13,7 @@ from msref.architectures.base import (
     Shapes,
     check_backward,
     check_forward,
+    check_sizes,
 )
 from msref.arrays import Array, Arrays
 from msref.functional import d_tanh, flat, glorot_normal
@@ -72,6 +73,7 @@ class LMN:
     output: str = "memory"
 
     def __post_init__(self) -> None:
+        check_sizes(n_in=self.n_in, n_hid=self.n_hid, n_mem=self.n_mem)
         if self.output not in ("memory", "hidden"):
             raise ValueError(
                 f"output is {self.output!r}, expected 'memory' or 'hidden'"

@@ -13,6 +13,7 @@ from msref.architectures.base import (
     Shapes,
     check_backward,
     check_forward,
+    check_sizes,
 )
 from msref.arrays import Array, Arrays
 from msref.functional import (
@@ -70,6 +71,9 @@ class LSTM:
 
     n_in: int
     n_hid: int
+
+    def __post_init__(self) -> None:
+        check_sizes(n_in=self.n_in, n_hid=self.n_hid)
 
     @property
     def n_out(self) -> int:

@@ -13,6 +13,7 @@ from msref.architectures.base import (
     Shapes,
     check_backward,
     check_forward,
+    check_sizes,
 )
 from msref.arrays import Array, Arrays
 from msref.functional import d_tanh, flat, glorot_normal
@@ -79,6 +80,7 @@ class ULM:
     n_window: int
 
     def __post_init__(self) -> None:
+        check_sizes(n_in=self.n_in, n_hid=self.n_hid)
         if self.n_window < 2:
             raise ValueError(
                 f"n_window is {self.n_window}, expected at least 2: a window"

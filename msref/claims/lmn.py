@@ -38,6 +38,7 @@ from msref.claims.training import KINDS, n_params, train_network
 from msref.data import find_polyphonic
 
 N_HID, N_MEM, N_WINDOW = 50, 100, 5
+MAX_LAG = 24
 N_RECALL = {"quick": 90, "full": 180, "noise": 24}
 JSB_FRAMES = 13_807
 
@@ -89,7 +90,7 @@ def jobs(setting: Setting) -> list[Job]:
                     "data": data,
                     "encoding": encoding,
                     "n_mem": n_mem,
-                    "max_lag": 24,
+                    "max_lag": MAX_LAG,
                     "seed": seed,
                 }
                 key = f"recall-{dataset}-{encoding}-{seed}".replace(" ", "-")
@@ -208,7 +209,7 @@ def _recall(setting: Setting, results: dict[str, Result]) -> Claim:
         "Carta et al. 2021, abstract",
         "qualitative",
         f"frames of {dataset} that can be read back linearly from"
-        f" {N_RECALL[setting.scale]} units: "
+        f" {N_RECALL[setting.scale]} units, lags 0 to {MAX_LAG}: "
         + ", ".join(
             f"{ENCODINGS[k]} {_mean(v, 2)}" for k, v in capacity.items()
         )
@@ -447,8 +448,11 @@ def _baseline_table(results: dict[str, Result]) -> Table:
         )
         for row in found["laes"]
     ]
+    fit = results["baselines"]["fit"]
+    memory = f", peak {fit['peak_mib']:.0f} MiB" if fit["peak_mib"] else ""
     return Table(
-        "No training by gradient",
+        f"No training by gradient (LAES of {fit['n_mem']} units fitted in"
+        f" {fit['seconds']:.1f} s on one thread{memory})",
         (
             "model",
             "variance kept",

@@ -6,6 +6,8 @@ their matrices alone; nothing is trained by gradient.
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -167,7 +169,10 @@ def closed_form_baselines(
     targets = [x[1:] for x in found.test]
     repeat = _accuracy(logits, targets)
     rows = []
+    began = time.perf_counter()
     fitted = LAES(max(sizes), centre=True).fit(list(found.train))
+    seconds = time.perf_counter() - began
+    memory_of_fit = peak_memory()
     for n_mem in sizes:
         memory = fitted.truncated(n_mem).matrices()
         parts = {
@@ -200,7 +205,27 @@ def closed_form_baselines(
                 "accuracy": scores,
             }
         )
-    return {"repeat_last_frame": repeat, "why": fitted.why, "laes": rows}
+    return {
+        "repeat_last_frame": repeat,
+        "why": fitted.why,
+        "fit": {
+            "n_mem": max(sizes),
+            "seconds": round(seconds, 2),
+            "peak_mib": memory_of_fit,
+            "residual": fitted.residual,
+        },
+        "laes": rows,
+    }
+
+
+def peak_memory() -> float | None:
+    """Return the peak memory of this process in MiB, where it is told."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # not on Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def _accuracy(logits: list[Array], targets: list[Array]) -> float:

@@ -17,6 +17,7 @@ from msref.verification.judge import (
     Finding,
     judge,
     judge_itself,
+    judge_reach,
 )
 from msref.verification.place import Placement, place
 from msref.verification.report import Report, Row, rows
@@ -59,7 +60,8 @@ def verify(
     """Hold ``forward`` and ``backward`` of ``arch`` against the witnesses.
 
     ``forward`` is compared with the scan of ``step``, ``backward`` with
-    autograd and complex-step derivatives of that scan, and with itself. Only
+    autograd and complex-step derivatives of that scan, and with itself; the
+    reach of the last output alone is checked once more, step by step. Only
     ``n_in``, ``n_out``, ``init``, ``initial_state`` and ``step`` are required;
     what else exists is checked.
 
@@ -108,7 +110,9 @@ def verify(
             state,
         )
         evidence = gather(arch, case, dtype)
+        last = gather(arch, case.last_output_alone(), dtype, n_directions=0)
         found = judge(arch, evidence) + judge_itself(arch, evidence)
+        found += judge_reach(arch, last)
         findings += found
         notes += [note for note in evidence.notes if note not in notes]
         for _, d in evidence.differences.values():

@@ -32,6 +32,7 @@ def backward_bugs(arch: Any) -> Iterator[tuple[str, str, Backward]]:
     yield "final-state gradient doubled", "dstate", _final_state_doubled
     yield "initial-state gradient missing", "dstate0", _initial_state_missing
     yield "truncated BPTT", "half way", _truncated
+    yield "BPTT through a window", "3 hops", _windowed
     yield "loss on the last output alone", "dy", _last_output_alone
     yield "output gradient a step late", "dy", _output_a_step_late
     yield "adjoints clipped", "dy", _clipped
@@ -90,6 +91,48 @@ def _truncated(
     arch: Any, params: Arrays, tape: Arrays, dy: Array, dstate: Arrays
 ) -> Gradients:
     return _in_two(arch, params, tape, dy, dstate, set())
+
+
+def _windowed(
+    arch: Any, params: Arrays, tape: Arrays, dy: Array, dstate: Arrays
+) -> Gradients:
+    """Follow each output back through three hops and no further."""
+    return windowed(arch, params, tape, dy, dstate, 3)
+
+
+def windowed(
+    arch: Any,
+    params: Arrays,
+    tape: Arrays,
+    dy: Array,
+    dstate: Arrays,
+    hops: int,
+) -> Gradients:
+    """Run backward from each output on its own, through ``hops`` hops."""
+    whole = run(arch, params, tape, dy, dstate)
+    total = Gradients(
+        *(
+            {k: np.zeros_like(v) for k, v in whole.params.items()},
+            np.zeros_like(whole.x),
+            {k: np.zeros_like(v) for k, v in whole.state.items()},
+            {k: np.zeros_like(v) for k, v in whole.adjoints.items()},
+        )
+    )
+    for s in range(len(dy)):
+        start = max(0, s - hops)
+        alone = np.zeros_like(dy[start : s + 1])
+        alone[-1] = dy[s]
+        is_last = s == len(dy) - 1
+        final = {k: v * is_last for k, v in dstate.items()}
+        g = run(arch, params, _from(tape, start, s + 1), alone, final)
+        total.x[start : s + 1] += g.x
+        for name, value in g.params.items():
+            total.params[name][...] += value
+        for name, value in g.adjoints.items():
+            total.adjoints[name][start : s + 1] += value
+        for name, value in g.state.items():
+            total.state[name][...] += value * (start == 0)
+    return total
 
 
 def _state_path_dropped(name: str) -> Backward:

@@ -71,6 +71,17 @@ class Case:
             t0=self.t0 + start,
         )
 
+    def last_output_alone(self) -> Case:
+        """Return the case with a loss on the last output and nothing else.
+
+        What arrives k steps back then is the contribution of lag k; nearer
+        outputs do not drown it.
+        """
+        dy = np.zeros_like(self.dy)
+        dy[-1] = self.dy[-1]
+        nothing = {k: np.zeros_like(v) for k, v in self.dstate.items()}
+        return replace(self, dy=dy, dstate=nothing)
+
 
 def draw(
     arch: Any,

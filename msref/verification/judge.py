@@ -179,6 +179,23 @@ def judge_gradient(gradient: Arrays, evidence: Evidence) -> list[Finding]:
     return findings
 
 
+def judge_reach(arch: Any, evidence: Evidence) -> list[Finding]:
+    """Hold what the last output alone sends back against autograd.
+
+    A term that is lost after many steps can be smaller than the rounding of
+    nearer ones; here nothing nearer is in the way.
+
+    Arguments
+        evidence: of a case with a loss on the last output alone.
+    """
+    gradient = run(arch, evidence.case)[1]
+    return [
+        replace(found, array="reach of the last output", what=found.array)
+        for found in judge_gradient(gradient, evidence)
+        if found.comparison.verdict != UNDECIDED
+    ]
+
+
 def _along(
     gradient: Array,
     direction: Array,

@@ -108,10 +108,17 @@ def place(arch: Any, evidence: Evidence) -> Placement | None:
     lines += _describe(lags)
     if found is None:
         wrong = _wrong(gradient, evidence)
-        if not wrong:
+        far = [lag for lag in lags if lag.wrong]
+        if wrong:
+            name = array_name(wrong[0])
+            found = Placement(name, None, gate_of(name))
+        elif far:
+            time = evidence.case.n_time - 1 - far[0].lag
+            found = Placement(
+                "dx", time, "", expected=far[0].expected, got=far[0].got
+            )
+        else:
             return None
-        name = array_name(wrong[0])
-        found = Placement(name, None, gate_of(name))
     return replace(found, lines=lines, lags=lags)
 
 
@@ -264,10 +271,7 @@ def _by_cotangent(arch: Any, evidence: Evidence) -> list[str]:
 def by_lag(arch: Any, evidence: Evidence) -> list[Lag]:
     """Measure how much of the last output's gradient arrives, per lag."""
     case = evidence.case
-    dy = np.zeros_like(case.dy)
-    dy[-1] = case.dy[-1]
-    nothing = {k: np.zeros_like(v) for k, v in case.dstate.items()}
-    last = replace(case, dy=dy, dstate=nothing)
+    last = case.last_output_alone()
     told = gather(arch, last, evidence.dtype, n_directions=0)
     got = run(arch, last)[1]["x"]
     expected, floor = told.gradient["x"], told.gradient_floor["x"]

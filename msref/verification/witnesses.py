@@ -17,6 +17,7 @@ varies over time and batch rows, ``b + probe[t]``, at probe zero.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 import numpy.typing as npt
+from numpy.exceptions import ComplexWarning
 
 from msref.architectures import scan
 from msref.arrays import Array, Arrays
@@ -115,7 +117,9 @@ class Loss:
         d = rng.standard_normal(self.shapes[name])
         probe = {f"adjoints/{name}": 1j * STEP * d}
         try:
-            trace = self.run(self.case.variables() | probe, np)[2]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ComplexWarning)
+                trace = self.run(self.case.variables() | probe, np)[2]
         except (TypeError, ValueError):
             return False
         first = np.imag(trace[name][0]) / STEP
@@ -188,14 +192,25 @@ def checked(name: str) -> bool:
 # --- the three witnesses ----------------------------------------------------
 
 
-def reverse_mode(loss: Loss, variables: Arrays) -> Arrays:
-    """Return the gradient with respect to every variable, by autograd."""
+def reverse_mode(
+    loss: Loss, variables: Arrays, traced: Arrays | None = None
+) -> Arrays:
+    """Return the gradient with respect to every variable, by autograd.
+
+    Arguments
+        traced: differentiate, instead of the loss, the sum of these times
+            the quantities of the trace that they are named after.
+    """
     cotangents = ("dy", "dstate/")
     fixed = {k: v for k, v in variables.items() if k.startswith(cotangents)}
     free = {k: v for k, v in variables.items() if k not in fixed}
 
     def of_free(tree: Arrays) -> Any:
-        return loss({**{k: tree[k] for k in free}, **fixed}, anp)
+        point = {**{k: tree[k] for k in free}, **fixed}
+        if traced is None:
+            return loss(point, anp)
+        trace = loss.run(point, anp)[2]
+        return sum(anp.sum(v * trace[k]) for k, v in traced.items())
 
     with np.errstate(over="ignore"):  # its tanh' at 400 is 1 / inf, rightly 0
         gradient: Arrays = autograd.grad(of_free)(free)
@@ -205,9 +220,15 @@ def reverse_mode(loss: Loss, variables: Arrays) -> Arrays:
 def complex_step(
     loss: Loss, variables: Arrays, name: str, direction: Array
 ) -> float:
-    """Return the derivative along ``direction`` in variable ``name``."""
+    """Return the derivative along ``direction`` in variable ``name``.
+
+    It is wrong where ``step`` is not analytic (abs, conj, a cast to real);
+    ``gather`` finds that out.
+    """
     moved = variables[name] + 1j * STEP * direction
-    return float(np.imag(loss({**variables, name: moved})) / STEP)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ComplexWarning)
+        return float(np.imag(loss({**variables, name: moved})) / STEP)
 
 
 @dataclass(frozen=True)
@@ -369,6 +390,10 @@ def gather(
     loss = Loss(arch, case)
     here = loss.variables()
     eps = float(np.finfo(dtype).eps)
+    notes: list[str] = []
+    outputs = _outputs(loss, here)
+    kinks = getattr(arch, "kinks", ())
+    notes += _step_off_kinks(loss, here, outputs, kinks)
     moved = [
         {
             k: v * (1.0 + eps * rng.choice([-1.0, 1.0], v.shape))
@@ -376,10 +401,9 @@ def gather(
         }
         for _ in range(n_repeats)
     ]
-    notes: list[str] = []
 
-    outputs = _outputs(loss, here)
-    outputs_floor = _floor(outputs, [_outputs(loss, m) for m in moved])
+    around = [_outputs(loss, m) for m in moved]
+    outputs_floor = _floor(_outputs(loss, here), around)
 
     gradient: Arrays = {}
     gradient_floor: Arrays = {}
@@ -389,8 +413,14 @@ def gather(
         gradient_floor = _floor(
             gradient, [reverse_mode(loss, m) for m in moved]
         )
-        for name, rounding in _rounding(loss, everything, outputs, eps).items():
-            gradient_floor[name] = gradient_floor[name] + rounding
+        sizes, weights = _sizes(loss, everything)
+        rounding = _rounding(loss, everything, outputs, sizes, weights, eps)
+        for name, bound in rounding.items():
+            gradient_floor[name] = gradient_floor[name] + bound
+        for _ in range(n_repeats):
+            errors = _handed_on(loss, sizes, weights, eps, rng)
+            for name, carried in reverse_mode(loss, here, errors).items():
+                gradient_floor[name] += SAFETY * np.abs(carried)
     except Exception as error:  # autograd fails in many ways
         notes.append(
             f"autograd cannot follow step: {type(error).__name__}: {error}"
@@ -412,8 +442,13 @@ def gather(
         notes.append(f"complex step fails: {type(error).__name__}: {error}")
         probes = []
 
+    if probes and n_directions:
+        told = _not_analytic(loss, here, probes, gradient, kinks or None)
+        if told:
+            notes.append(told)
+            probes = []
+
     differences: dict[str, tuple[Array, Difference]] = {}
-    kinks = getattr(arch, "kinks", ())
     if n_directions and (kinks or not gradient or not probes):
         for name in filter(checked, here):
             d = rng.standard_normal(here[name].shape)
@@ -433,8 +468,129 @@ def gather(
     )
 
 
+def _step_off_kinks(
+    loss: Loss, here: Arrays, outputs: Arrays, kinks: tuple[str, ...]
+) -> list[str]:
+    """Move what rests exactly at a kink to the side where the slope is 0.
+
+    There a ReLU puts out 0 as well, so outputs and gradients are those of
+    the case, by the convention that the derivative at the kink is 0; but a
+    step to either side no longer decides what is measured.
+    """
+    notes = []
+    for name in kinks:
+        at_kink = outputs[f"trace/{name}"] == 0.0
+        if at_kink.any() and f"adjoints/{name}" in here:
+            probe = {f"adjoints/{name}": np.where(at_kink, -1.0, 0.0)}
+            if np.array_equal(loss.run(here | probe, np)[0], outputs["y"]):
+                here |= probe
+                notes.append(
+                    f"{at_kink.sum()} entries of {name} rest exactly at a"
+                    " kink; their slope counts as 0"
+                )
+    return notes
+
+
+def _not_analytic(
+    loss: Loss,
+    here: Arrays,
+    probes: list[Probe],
+    gradient: Arrays,
+    kinks: tuple[str, ...] | None,
+) -> str:
+    """Tell whether complex step follows ``step``; in words where not.
+
+    Where autograd contradicts it, or was not to be had, differences decide.
+    """
+    first = {probe.name: probe for probe in reversed(probes)}
+    for name, probe in first.items():
+        if name in gradient:
+            terms = gradient[name] * probe.direction
+            gap = abs(terms.sum() - probe.value)
+            if gap <= probe.floor + 1e-6 * np.abs(terms).sum():
+                continue
+        d = difference(loss, here, name, probe.direction, kinks)
+        if abs(d.left - d.right) > 1e-2 * (abs(d.left) + abs(d.right)):
+            continue  # a kink, or too rough to tell
+        gap = abs(d.value - probe.value)
+        if gap > SAFETY * d.error + 1e-4 * abs(d.value):
+            return (
+                f"complex step is contradicted by differences (along {name}:"
+                f" {probe.value:.6g}, {d.value:.6g}): step is not analytic;"
+                " look for abs, conj, sign, or a cast to real"
+            )
+    return ""
+
+
+def _sizes(
+    loss: Loss, everything: Arrays
+) -> tuple[dict[str, Array], dict[str, float]]:
+    """Measure each part of the network.
+
+    Returns
+        part -> largest gradient of what it hands on, (n_time, n_batch), and
+        part -> largest sum of weights.
+    """
+    size: dict[str, Array] = {}
+    for name in loss.outgoing:
+        part = name.rpartition("/")[0]
+        largest = np.abs(everything[f"outgoing/{name}"]).max(axis=-1)
+        size[part] = np.maximum(size.get(part, 0.0), largest)
+    weights = dict.fromkeys(size, 1.0)
+    for name, value in loss.case.params.items():
+        part = name.rpartition("/")[0]
+        if value.ndim == 2 and part in size:
+            sums = [float(np.abs(value).sum(axis).max()) for axis in (0, 1)]
+            weights[part] = max(weights[part], *sums)
+    return size, weights
+
+
+def _handed_on(
+    loss: Loss,
+    size: dict[str, Array],
+    weights: dict[str, float],
+    eps: float,
+    rng: np.random.Generator,
+) -> Arrays:
+    """Draw the rounding errors that a backward pass hands on.
+
+    The gradients of a step's pre-activations and states are known to ``eps
+    size`` times the weights, and what is wrong with them travels on, back in
+    time; where units are saturated it is larger than what travels by right.
+    And what a part reads was put out by another, so that the one's ``dx`` is
+    the other one's ``dy``.
+
+    Returns
+        quantity of the trace -> an error of its gradient.
+    """
+
+    def error(bound: Array, shape: tuple[int, ...]) -> Array:
+        if loss.case.lengths is not None:  # parts run in their own time
+            bound = np.broadcast_to(bound.max(0), bound.shape)
+        drawn: Array = eps * bound[..., None] * rng.choice([-1.0, 1.0], shape)
+        return drawn
+
+    own = [*loss.bias_of, *(k for k in loss.outgoing if k in loss.shapes)]
+    errors = {
+        name: error(weights[part] * size[part], loss.shapes[name])
+        for name in own
+        if (part := name.rpartition("/")[0]) in size
+    }
+    for name, shape in loss.outgoing.items():
+        part, _, last = name.rpartition("/")
+        others = [weights[k] * size[k] for k in size if k != part]
+        if last == "y" and others:
+            errors[name] += error(np.max(others, axis=0), shape)
+    return errors
+
+
 def _rounding(
-    loss: Loss, everything: Arrays, outputs: Arrays, eps: float
+    loss: Loss,
+    everything: Arrays,
+    outputs: Arrays,
+    size: dict[str, Array],
+    weights: dict[str, float],
+    eps: float,
 ) -> dict[str, Array]:
     """Bound what rounding inside a backward step can do to each gradient.
 
@@ -447,18 +603,7 @@ def _rounding(
     that has vanished on its way back is still checked at its own size.
     """
     case = loss.case
-    size: dict[str, Array] = {}  # by part, for networks made of networks
-    for name in loss.outgoing:
-        part = name.rpartition("/")[0]
-        largest = np.abs(everything[f"outgoing/{name}"]).max(axis=-1)
-        size[part] = np.maximum(size.get(part, 0.0), largest)
-    weights = dict.fromkeys(size, 1.0)
     inputs = dict.fromkeys(size, max(1.0, float(np.abs(case.x).max())))
-    for name, value in case.params.items():
-        part = name.rpartition("/")[0]
-        if value.ndim == 2 and part in size:
-            sums = [float(np.abs(value).sum(axis).max()) for axis in (0, 1)]
-            weights[part] = max(weights[part], *sums)
     read = 0.0
     for part in sorted(size):  # a part reads x, or an earlier part's output
         inputs[part] = max(inputs[part], read)
