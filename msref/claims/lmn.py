@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def _trainings(
     setting: Setting, dataset: str, data: str | None, frames: int
 ) -> list[Job]:
     full = setting.scale == "full"
-    rates, n_epochs, patience, n_batch = [0.003], 30, 30, 8
+    rates, n_epochs, patience, n_batch = [0.003], 35, 35, 4
     if full:
         n_epochs, patience, n_batch = 120, 20, 4
         rates = [0.003, 0.01]
@@ -228,6 +229,8 @@ def _on_music(results: dict[str, Result], dataset: str) -> list[Claim]:
     size = n_params(N_HID, N_MEM)
     ours, standard = accuracy["lmn pre-trained"], accuracy["lmn"]
     where = f"{dataset}, {len(ours)} seeds"
+    baseline = results["baselines"]["repeat_last_frame"]
+    short = max(values.max() for values in accuracy.values()) < baseline
     claims = [
         _beats(
             "c1",
@@ -259,6 +262,16 @@ def _on_music(results: dict[str, Result], dataset: str) -> list[Claim]:
         " its parameters."
     )
     source = "Bacciu et al. 2019, abstract of the published version"
+    if short:  # too little training to tell networks apart
+        claims = [
+            replace(
+                claim,
+                verdict=NOT_COMPARABLE,
+                reason="trained so briefly here that no network reaches what"
+                " repeating the last frame gives; --scale full decides",
+            )
+            for claim in claims
+        ]
     if "lstm x5" in accuracy:
         claims.append(
             _beats(
@@ -406,24 +419,23 @@ def _music_table(results: dict[str, Result], dataset: str) -> Table:
                 (
                     name,
                     f"{found[0]['n_params']:,}",
-                    *(_percent(accuracy[form]) for form in forms),
-                    _mean(np.array([r["test_loss"] for r in found]), 4),
-                    str(len(found)),
+                    *(_mean(100 * accuracy[form], 1) for form in forms),
+                    _mean(np.array([r["test_loss"] for r in found]), 3),
                     ", ".join(sorted({f"{r['rate']:g}" for r in found})),
                 )
             )
     return Table(
-        f"Next-frame prediction on {dataset}, test sequences, mean ± standard"
-        " deviation over seeds",
+        f"Next-frame prediction on {dataset}: frame accuracy on test sequences"
+        " in %, pooled, per-frame (the 2018 code) and raw-output (the 2020"
+        f" code), mean ± standard deviation over {len(found)} seeds",
         (
             "network",
-            "parameters",
-            "accuracy, pooled",
-            "per-frame (2018)",
-            "raw-output (2020)",
+            "weights",
+            "pooled",
+            "per-frame",
+            "raw-output",
             "loss",
-            "seeds",
-            "rates chosen",
+            "rates",
         ),
         tuple(rows),
     )
@@ -567,5 +579,5 @@ LMN_PAPERS = Paper(
     scaled_down="one size of network (50 hidden units, 100 memory units;"
     " RNN and LSTM matched in parameters) where the papers searched over"
     " sizes that are not known to us; few learning rates; float32 while"
-    " training. Quick: embedded chorales, 30 epochs, one rate.",
+    " training. Quick: embedded chorales, 35 epochs, one rate.",
 )

@@ -141,7 +141,8 @@ def _run_all(
             }
             while running:
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in ended:
+                # What succeeded is kept, even beside a job that failed.
+                for future in sorted(ended, key=lambda f: bool(f.exception())):
                     result, seconds = future.result()
                     yield running.pop(future), result, seconds
         except BaseException:
