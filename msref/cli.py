@@ -42,8 +42,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Recurrent networks by hand, with the proof that they are right.",
 )
-out = Console()
-err = Console(stderr=True)
+out = Console(markup=False)
+err = Console(stderr=True, markup=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -51,11 +51,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def main() -> None:
     """Run the command line; wrong input ends in one line and exit code 2."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if code == 130:
+            _say("interrupted; reproduce goes on where it was", code)
+        sys.exit(code)
     except typer.Abort:
         sys.exit(_say("interrupted", 130))
     except KeyboardInterrupt:
-        sys.exit(_say("interrupted; call again to go on", 130))
+        sys.exit(_say("interrupted; reproduce goes on where it was", 130))
     except Exception as error:
         if hasattr(error, "format_message"):  # of the command line's parser
             sys.exit(_say(error.format_message(), 2))
@@ -115,7 +118,9 @@ def verify_command(
     planted: Annotated[
         bool,
         typer.Option(
-            "--power", help="Plant the known bugs; report the share caught."
+            "--power",
+            help="Plant the known bugs, at two points at most, in float64;"
+            " report the share caught.",
         ),
     ] = False,
     verbose: Annotated[
@@ -126,7 +131,10 @@ def verify_command(
     """Hold every forward and backward pass against independent witnesses."""
     if dtype not in ("float64", "float32"):
         raise ValueError(f"dtype is {dtype!r}, expected float64 or float32")
-    archs = [(name, arch) for name in names or REGISTRY for arch in load(name)]
+    archs: list[tuple[str, Any]] = []
+    for name in names or REGISTRY:
+        with _crashes_of(name):
+            archs += [(name, arch) for arch in load(name)]
     if planted:
         _power(archs, cases, seed, as_json)
         return
@@ -164,6 +172,9 @@ def verify_command(
             if verbose or not report.ok:
                 out.print(report, "")
         out.print(_summary(archs, reports))
+        for report in reports:
+            for note in report.notes:
+                out.print(Text(f"{report.name}: {note}", "yellow"))
     if not all(report.ok for report in reports):
         raise typer.Exit(1)
 
@@ -202,7 +213,8 @@ def _power(
                     f"{name} has no backward or no shapes: no bug can be"
                     " planted in it"
                 )
-            results.append((arch, power(arch, min(cases, 2), seed)))
+            with _crashes_of(name):
+                results.append((arch, power(arch, min(cases, 2), seed)))
             show(len(results), len(archs))
     trials = [trial for _, group in results for trial in group]
     missed = [trial for trial in trials if not trial.caught_by]

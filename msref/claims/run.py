@@ -1,7 +1,7 @@
 """Run a paper's jobs side by side, keep what is done, write the results.
 
 FOLDER/jobs/KEY.json     what a finished job found
-FOLDER/jobs/KEY.part.*   where an interrupted job goes on
+FOLDER/jobs/KEY.*part*   where an interrupted job goes on
 FOLDER/result.json       every number, seed, version, setting, duration
 FOLDER/table.md          claims and tables, to be read
 FOLDER/*.png             figures
@@ -13,10 +13,12 @@ import datetime
 import json
 import os
 import platform
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -42,8 +44,10 @@ def reproduce(
     """Run what is missing, decide the claims, write everything.
 
     Arguments
-        folder: of the run; jobs finished there with the same settings and
-            the same source are taken over.
+        folder: of the run; jobs finished there are taken over if their
+            function and settings are the same. Changes elsewhere, in code
+            or in a data file of the same name, are not noticed: use
+            ``fresh`` then.
         workers: processes side by side; ``None`` for the number of cores.
         fresh: run everything again.
         progress: called with (jobs done, jobs in all).
@@ -76,7 +80,7 @@ def reproduce(
             "seconds": round(seconds, 3),
         }
         files.write_json(folder / "jobs" / f"{job.key}.json", done[job.key])
-        for part in (folder / "jobs").glob(f"{job.key}.part*"):
+        for part in (folder / "jobs").glob(f"{job.key}.*part*"):
             part.unlink()
         if progress is not None:
             progress(len(done), len(jobs))
@@ -136,7 +140,7 @@ def _run_all(
         )
         try:
             running = {
-                pool.submit(_timed, job, str(folder / "jobs" / job.key)): job
+                pool.submit(_timed, job, str(_part(folder, job))): job
                 for job in jobs
             }
             while running:
@@ -145,6 +149,11 @@ def _run_all(
                 for future in sorted(ended, key=lambda f: bool(f.exception())):
                     result, seconds = future.result()
                     yield running.pop(future), result, seconds
+        except BrokenProcessPool as error:
+            raise OSError(
+                "a worker was killed, perhaps for want of memory; call again"
+                " to go on, with --workers 1 if it happens again"
+            ) from error
         except BaseException:
             # Ctrl-C or a failed job: the others have checkpoints.
             processes = list((pool._processes or {}).values())
@@ -162,12 +171,18 @@ def _end_with_us() -> None:
     """
     parent = parent_process()
     assert parent is not None
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
 
     def watch() -> None:
         parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _part(folder: Path, job: Job) -> Path:
+    """Name the job's checkpoints; another version's are left alone."""
+    return folder / "jobs" / f"{job.key}.{job.fingerprint}"
 
 
 def _timed(job: Job, path: str) -> tuple[Result, float]:

@@ -61,6 +61,17 @@ class Case:
         )
         return {k: np.asarray(v, np.float64) for k, v in tree.items()}
 
+    def copy(self) -> Case:
+        """Return the case with arrays of its own."""
+        return replace(
+            self,
+            params={k: v.copy() for k, v in self.params.items()},
+            state={k: v.copy() for k, v in self.state.items()},
+            x=self.x.copy(),
+            dy=self.dy.copy(),
+            dstate={k: v.copy() for k, v in self.dstate.items()},
+        )
+
     def from_step(self, start: int, state: Arrays) -> Case:
         """Return the case of the frames from ``start`` on."""
         return replace(
@@ -104,7 +115,12 @@ def draw(
         n_time, n_batch: sizes; ``None`` draws 2..16 and 2..4.
     """
     rng = np.random.default_rng(seed)
+    if params is not None:
+        params = {k: np.asarray(v, dtype) for k, v in params.items()}
+    if state is not None:
+        state = {k: np.asarray(v, dtype) for k, v in state.items()}
     if x is not None:
+        x = np.asarray(x, dtype)
         n_time, n_batch = x.shape[:2]
     n_time = int(rng.integers(2, 17)) if n_time is None else n_time
     n_batch = int(rng.integers(2, 5)) if n_batch is None else n_batch

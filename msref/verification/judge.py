@@ -73,11 +73,22 @@ def run(arch: Any, case: Case) -> tuple[Arrays, Arrays]:
         outputs ``y``, ``state/…``, ``tape/…`` and gradients under the names
         of the variables; empty where a pass does not exist.
     """
+    # Copies: a pass that overwrites its inputs must not spoil the next run.
+    return _run_on(arch, case.copy())
+
+
+def _run_on(arch: Any, case: Case) -> tuple[Arrays, Arrays]:
     if not hasattr(arch, "forward"):
         return {}, {}
-    y, state, tape = run_forward(
+    returned: Any = run_forward(
         arch, case.params, case.x, case.state, case.t0, case.lengths
     )
+    if not isinstance(returned, tuple) or len(returned) != 3:
+        raise TypeError(
+            f"forward returned {type(returned).__name__}, expected a tuple of"
+            " three: y, final state, tape"
+        )
+    y, state, tape = returned
     outputs = {"y": y} | prefixed("state", state) | prefixed("tape", tape)
     if not hasattr(arch, "backward"):
         return outputs, {}
@@ -86,6 +97,12 @@ def run(arch: Any, case: Case) -> tuple[Arrays, Arrays]:
 
 
 def _flat(g: Any) -> Arrays:
+    for name in ("params", "x", "state"):
+        if not hasattr(g, name):
+            raise TypeError(
+                f"backward returned {type(g).__name__}, expected Gradients: an"
+                " object with params, x, state and, if you like, adjoints"
+            )
     return (
         prefixed("params", g.params)
         | {"x": g.x}
@@ -242,11 +259,12 @@ def judge_itself(arch: Any, evidence: Evidence) -> list[Finding]:
     """Check what must hold of any backward pass, whatever the equations."""
     case, dtype = evidence.case, evidence.dtype
     rng = np.random.default_rng((case.seed, 2))
-    before = {k: v.copy() for k, v in case.variables().items()}
-    _, gradient = run(arch, case)
+    own = case.copy()
+    before = case.copy().variables()
+    _, gradient = _run_on(arch, own)
     if not gradient:
         return []
-    after = case.variables()
+    after = own.variables()
     _, again = run(arch, case)
     findings = [
         _exactly("inputs are left alone", before, after, case.seed),

@@ -49,7 +49,7 @@ def load(name: str) -> list[Any]:
             f"{path} has no {found!r}, expected one of {', '.join(classes)}"
         )
     made = getattr(module, found)
-    if not callable(made):
+    if not (inspect.isclass(made) or inspect.isfunction(made)):
         return [made]
     if args is None:
         args = [size for size, _ in zip(SIZES, _required(made), strict=False)]

@@ -1,6 +1,6 @@
 """Where a wrong gradient goes wrong: which array, which step, which gate.
 
-Three looks at a failing case, all along the way back through time:
+Four looks at a failing case, all along the way back through time:
 
 - the *adjoints* of the pre-activations against the witness: the first wrong
   one in backward order names the time step and the gate;
@@ -244,7 +244,7 @@ def _states(arch: Any, case: Case) -> list[Arrays]:
     states, state = [], case.state
     for t in range(case.n_time):
         states.append(state)
-        state, _ = arch.step(case.params, state, case.x[t], case.t0 + t)
+        state, _ = arch.step(case.params, state, case.x[t], case.t0 + t, np)
     return states
 
 

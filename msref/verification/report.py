@@ -66,8 +66,10 @@ def rows(findings: Iterable[Finding]) -> list[Row]:
     for array, group in by_array.items():
         errors: dict[str, float] = {}
         for f in group:
+            error = f.comparison.error
             errors[f.witness] = max(
-                errors.get(f.witness, 0.0), f.comparison.error
+                errors.get(f.witness, 0.0),
+                math.inf if math.isnan(error) else error,
             )
         table.append(
             Row(
@@ -94,7 +96,7 @@ class Report:
         notes: what could not be checked, in words.
         placement: where the worst case goes wrong, on FAIL.
         seconds: how long it took.
-        command: how to run it again.
+        command: the seeds of the cases, to run them again.
     """
 
     name: str
@@ -211,7 +213,10 @@ class Report:
         for witness in witnesses:
             table.add_column(witness, justify="right", no_wrap=True)
         for row in arrays + itself:
-            cells = [row.array, f"[{STYLE[row.verdict]}]{row.verdict}"]
+            cells: list[Text | str] = [
+                row.array,
+                Text(row.verdict, STYLE[row.verdict]),
+            ]
             cells += [
                 f"{row.errors[w]:.1e}" if w in row.errors else ""
                 for w in witnesses

@@ -100,7 +100,8 @@ def compare(
     allowed = relative_tolerance(dtype) * size + floor
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.where(difference == 0, 0.0, difference / allowed)
-    excess = np.where(np.isfinite(got), excess, np.inf)
+    lost = np.isnan(excess) | ~np.isfinite(got)
+    excess = np.where(lost, np.inf, excess)
 
     place = tuple(int(i) for i in np.unravel_index(excess.argmax(), got.shape))
     scale = float(np.abs(expected).max())

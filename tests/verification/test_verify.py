@@ -516,3 +516,28 @@ def test_what_is_lost_far_back_is_found_below_the_rounding_of_the_rest():
     wrong = {row.array for row in report.rows if row.verdict == "FAIL"}
     assert wrong == {"reach of the last output"}
     assert "truncated after 25 hops" in " ".join(report.placement.lines)
+
+
+class Overwrites(Elman):
+    """Leaves nothing of the cotangents that it was given."""
+
+    def backward(self, params, tape, dy, dstate=None):
+        found = super().backward(params, tape, dy, dstate)
+        dy[...] = 0.0
+        return found
+
+
+class ReturnsDict(Elman):
+    def backward(self, params, tape, dy, dstate=None):
+        return vars(super().backward(params, tape, dy, dstate))
+
+
+def test_overwritten_inputs_are_seen_and_spoil_nothing_else():
+    report = msref.verify(Overwrites(3, 5), cases=1)
+    wrong = [row.array for row in report.rows if row.verdict == "FAIL"]
+    assert wrong == ["inputs are left alone"]
+
+
+def test_what_backward_returns_is_checked():
+    with pytest.raises(TypeError, match="backward returned dict, expected"):
+        msref.verify(ReturnsDict(3, 5), cases=1)
