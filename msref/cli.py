@@ -133,7 +133,7 @@ def verify_command(
         raise ValueError(f"dtype is {dtype!r}, expected float64 or float32")
     archs: list[tuple[str, Any]] = []
     for name in names or REGISTRY:
-        with _crashes_of(name):
+        with _crashes_of(name, code=2):
             archs += [(name, arch) for arch in load(name)]
     if planted:
         _power(archs, cases, seed, as_json)
@@ -401,7 +401,7 @@ def _bar(
 
 
 @contextmanager
-def _crashes_of(name: str) -> Iterator[None]:
+def _crashes_of(name: str, code: int = 1) -> Iterator[None]:
     """Name file and line where a reader's own network raises."""
     path = Path(name.rpartition(":")[0])
     try:
@@ -416,7 +416,7 @@ def _crashes_of(name: str) -> Iterator[None]:
             f" (line {own[-1].lineno}: {own[-1].line})",
             file=sys.stderr,
         )
-        raise typer.Exit(1) from error
+        raise typer.Exit(code) from error
 
 
 def _print_json(value: Any) -> None:
