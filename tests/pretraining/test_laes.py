@@ -247,8 +247,13 @@ def test_above_the_rank_there_are_only_zeros(data, route):
     for array in (padded.A, padded.B, padded.B.T, padded.singular_values):
         np.testing.assert_array_equal(array[rank:], 0.0)
     k = max(map(len, data))
+    # A direction is known to rounding over its share of the largest.
+    singular = padded.singular_values[: max(rank, 1)]
+    share = singular[-1] / singular[0] if rank else 1.0
     np.testing.assert_allclose(
-        invariants(padded, k), invariants(exact, k), atol=1e-8
+        invariants(padded, k),
+        invariants(exact, k),
+        atol=max(1e-8, 1e-13 / share),
     )
     assert prefix_error(padded, data) <= 1e-12 * max(largest(data), 1e-300)
 
