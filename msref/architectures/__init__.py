@@ -17,11 +17,14 @@ from msref.architectures.base import (
     run_forward,
     scan,
 )
+from msref.architectures.clock import Clock
+from msref.architectures.clockwork import ClockworkRNN
 from msref.architectures.combine import Bidirectional, Parallel, Stack
 from msref.architectures.elman import Elman
 from msref.architectures.gru import GRU
 from msref.architectures.lmn import LMN
 from msref.architectures.lstm import LSTM
+from msref.architectures.mslmn import MultiScaleLMN
 from msref.architectures.ulm import ULM
 
 __all__ = [
@@ -32,9 +35,12 @@ __all__ = [
     "ULM",
     "Architecture",
     "Bidirectional",
+    "Clock",
+    "ClockworkRNN",
     "Elman",
     "Entry",
     "Gradients",
+    "MultiScaleLMN",
     "Parallel",
     "Stack",
     "is_causal",
@@ -92,6 +98,26 @@ REGISTRY: dict[str, Entry] = {
         "Bacciu, Carta & Sperduti, Linear Memory Networks",
         2019,
         (ULM(3, 2, 4), ULM(4, 3, 2)),
+    ),
+    "clockwork": Entry(
+        ClockworkRNN,
+        "Koutník, Greff, Gomez & Schmidhuber, A Clockwork RNN",
+        2014,
+        (
+            ClockworkRNN(3, 2, 4),
+            ClockworkRNN(3, 4, 2, activation="linear", origin=1),
+        ),
+    ),
+    "mslmn": Entry(
+        MultiScaleLMN,
+        "Carta, Sperduti & Bacciu, Incremental Training of a Recurrent"
+        " Neural Network Exploiting a Multi-Scale Dynamic Memory",
+        2020,
+        (
+            MultiScaleLMN(4, 5, 2, 3),
+            MultiScaleLMN(3, 5, 4, 2, output="hidden", origin=1),
+            MultiScaleLMN(2, 5, 3, 4, learned_start=True, first=1),
+        ),
     ),
     "stack": Entry(
         Stack,

@@ -61,6 +61,11 @@ class LMN:
         adjoint called "m" is the whole gradient of m_t, its own
         pre-activation, since the memory is linear.
 
+        ``backward`` takes ``detached``, the steps at which nothing is sent
+        back through W_mh into the memory, while W_mh itself still learns:
+        p-detach of the authors' code, drawn once per step for the whole
+        batch. What it returns then is no gradient of any loss.
+
     Start
         All matrices Glorot-normal with gain 0.9, as in the authors' code.
         That code leaves both biases at N(0, 1), an oversight which is not
@@ -169,8 +174,14 @@ class LMN:
         tape: Arrays,
         dy: Array,
         dstate: Arrays | None = None,
+        detached: Array | None = None,
     ) -> Gradients:
-        """Run back through time."""
+        """Run back through time.
+
+        Arguments
+            detached: (n_time,) of bool, the steps t at which da_t W_mh^T is
+                left out of dm_{t-1}; ``None`` for no step.
+        """
         xp, dstate = check_backward(self, tape, dy, dstate)
         x, h, m_prev = tape["x"], tape["h"], tape["m_prev"]
         W_mh_T, W_hm_T = params["W_mh"].T, params["W_hm"].T
@@ -188,7 +199,8 @@ class LMN:
                 dh = dm[t] @ W_hm_T + dy[t]  # (3') (4')
             da[t] *= dh  # (2')
             dm_next = dm[t] @ W_mm_T  # (3')
-            dm_next += da[t] @ W_mh_T  # (1')
+            if detached is None or not detached[t]:
+                dm_next += da[t] @ W_mh_T  # (1')
 
         return Gradients(
             params={

@@ -16,6 +16,7 @@ import numpy as np
 
 from msref.architectures import Gradients
 from msref.arrays import Array, Arrays
+from msref.verification import clock_bugs
 
 Backward = Callable[[Any, Arrays, Arrays, Array, Arrays], Gradients]
 Forward = Callable[[Any, Arrays, Array, Arrays, int], Any]
@@ -39,6 +40,8 @@ def backward_bugs(arch: Any) -> Iterator[tuple[str, str, Backward]]:
     yield "single precision inside", "grads", _single_precision
     yield "input gradient negated", "dx", _input_negated
     yield "only the first step accumulated", "grads", _first_step_alone
+    if hasattr(arch, "clock"):
+        yield from clock_bugs.backward_bugs(arch)
     for name in states:
         if len(states) > 1:
             yield "a state's path dropped", name, _state_path_dropped(name)
@@ -315,9 +318,13 @@ def forward_bugs(arch: Any) -> Iterator[tuple[str, str, Forward]]:
     yield "initial state ignored", "state", _initial_state_ignored
     yield "output a step late", "y", _y_a_step_late
     yield "sequence read backwards", "x", _read_backwards
-    yield "final state of the step before", "state", _stale_state
+    if not hasattr(arch, "clock") or arch.clock.first == 0:
+        # otherwise the last step may well have left the state alone
+        yield "final state of the step before", "state", _stale_state
     yield "weights in half precision", "params", _half_precision
     yield "pre-activations doubled", "params", _doubled
+    if hasattr(arch, "clock"):
+        yield from clock_bugs.forward_bugs(arch)
     for name, shape in shapes.items():
         if len(shape) == 1:
             yield (
