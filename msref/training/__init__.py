@@ -1,11 +1,17 @@
 """Losses, models, optimisers, the fitting loop and its checkpoints."""
 
 from msref.training.checkpoints import read_checkpoint, write_checkpoint
+from msref.training.ctc import (
+    CTC,
+    best_path,
+    levenshtein,
+    temporal_classification,
+)
 from msref.training.evaluation import evaluate
 from msref.training.fitting import Fit, fit
 from msref.training.losses import (
-    LOSSES,
     Loss,
+    LossFunction,
     bernoulli_cross_entropy,
     mean_squared_error,
     softmax_cross_entropy,
@@ -13,12 +19,13 @@ from msref.training.losses import (
 from msref.training.metrics import (
     ClassAccuracy,
     FrameAccuracy,
+    LabelAccuracy,
     Metric,
     Tally,
     class_accuracy,
     frame_accuracy,
 )
-from msref.training.model import Batch, Model, Pair
+from msref.training.model import LOSSES, Batch, Model, Pair
 from msref.training.optimisers import (
     SGD,
     Adam,
@@ -29,6 +36,7 @@ from msref.training.penalties import Orthogonality, Penalty
 from msref.training.states import DivergedError, Record, State
 
 __all__ = [
+    "CTC",
     "LOSSES",
     "SGD",
     "Adam",
@@ -37,7 +45,9 @@ __all__ = [
     "DivergedError",
     "Fit",
     "FrameAccuracy",
+    "LabelAccuracy",
     "Loss",
+    "LossFunction",
     "Metric",
     "Model",
     "Optimiser",
@@ -48,13 +58,16 @@ __all__ = [
     "State",
     "Tally",
     "bernoulli_cross_entropy",
+    "best_path",
     "class_accuracy",
     "clip_by_global_norm",
     "evaluate",
     "fit",
     "frame_accuracy",
+    "levenshtein",
     "mean_squared_error",
     "read_checkpoint",
     "softmax_cross_entropy",
+    "temporal_classification",
     "write_checkpoint",
 ]

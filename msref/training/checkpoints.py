@@ -79,14 +79,20 @@ def fingerprint(plan: Plan, start: State) -> dict[str, str]:
         "optimiser": repr(plan.optimiser),
         "train": _describe([array for pair in plan.train for array in pair]),
         "valid": _describe([array for pair in plan.valid for array in pair]),
-        "params": _describe([start.params[k] for k in sorted(start.params)]),
+        "params": _describe(_in_order(start.params)),
+        "optimiser_state": _describe(_in_order(start.optimiser)),
         "rng": hashlib.sha256(rng.encode()).hexdigest(),
         "n_batch": str(plan.n_batch),
         "patience": str(plan.patience),
         "clip": str(plan.clip),
         "metric": getattr(plan.metric, "__qualname__", repr(plan.metric)),
         "best": plan.best,
+        "noise": str(plan.noise),
     }
+
+
+def _in_order(arrays: Arrays) -> list[Array]:
+    return [arrays[name] for name in sorted(arrays)]
 
 
 def _describe(arrays: list[Array]) -> str:

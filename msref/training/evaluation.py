@@ -22,7 +22,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Return ``loss``, without penalty, and ``score`` where a metric is given.
 
-    Both are over all frames that count, however the data are batched.
+    Both are over all the data, however they are batched; the loss is the
+    mean over its terms: frames that count, or the sequences of ``ctc``.
 
     Arguments
         data: inputs (n_time, n_in) with their targets, as in ``Batch.of``.
@@ -47,7 +48,8 @@ def measure(
         o = model.predict(params, batch.x, batch.lengths)
         model.loss_function.check(o, batch.target, batch.mask)
         value = model.loss_function.value(o, batch.target, batch.mask)
-        loss += Tally(float(value) * batch.n_frames, batch.n_frames)
+        n_terms = model.loss_function.n_terms(batch.mask, o.shape)
+        loss += Tally(float(value) * n_terms, n_terms)
         if metric is not None:
             score += metric(o, batch.target, batch.mask)
     if metric is None:

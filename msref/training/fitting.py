@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.markup import escape
+from rich.progress import Progress, TextColumn
 
 from msref.architectures.base import check_tree
 from msref.arrays import Arrays
@@ -32,6 +34,9 @@ from msref.training.states import (
     states,
 )
 
+SHOWN = ("valid_loss", "valid_score")
+"""What stands beside the bar: entries of the latest record."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -41,12 +46,14 @@ class Fit:
         params: the parameters after the best epoch.
         last: the parameters after the last epoch.
         history: one record for each epoch: ``epoch`` (from 1),
-            ``train_loss`` (penalty included, mean over frames while the
-            weights moved), ``valid_loss``, ``valid_score`` where a metric is
-            given, and the ``seconds`` that the epoch took.
+            ``train_loss`` (penalty and noise included, mean over the loss's
+            terms while the weights moved), ``valid_loss``, ``valid_score``
+            where a metric is given, and the ``seconds`` that the epoch took.
         best_epoch: the first of the best, from 1.
         seconds: time spent on updates and validation.
         stopped_early: patience ran out before the epochs did.
+        optimiser: the optimiser's state after the last epoch, to go on with
+            ``last``.
     """
 
     params: Arrays
@@ -55,6 +62,7 @@ class Fit:
     best_epoch: int
     seconds: float
     stopped_early: bool
+    optimiser: Arrays
 
 
 def fit(
@@ -69,32 +77,43 @@ def fit(
     n_batch: int = 32,
     patience: int | None = None,
     clip: float | None = None,
+    noise: float = 0.0,
+    optimiser_state: Arrays | None = None,
     metric: Metric | None = None,
     best: str = "lowest loss",
     checkpoint: Path | str | None = None,
     checkpoint_every: int = 100,
     report: Callable[[Record], None] | None = None,
     progress: bool | None = None,
+    title: str = "fit",
 ) -> Fit:
     """Train ``params`` and return those of the best epoch.
 
     Arguments
         train, valid: pairs of an input (n_time, n_in) and its target, as in
             ``Batch.of``. Validation leaves the penalty out.
-        rng: shuffles the sequences before every epoch.
+        rng: shuffles the sequences before every epoch; left where the last
+            epoch left it, so that another fit can go on.
         n_batch: sequences in a batch, of similar lengths.
         patience: stop after so many epochs without a better one; ``None``
             for never.
         clip: largest global norm of the gradients; ``None`` for any.
+        noise: standard deviation of Gaussian noise on the inputs of every
+            batch, new in every epoch; padding and validation have none.
+        optimiser_state: where the optimiser goes on, such as the
+            ``optimiser`` of an earlier fit; ``None`` for its start.
         metric: its value on ``valid`` is the ``valid_score``.
         best: "lowest loss", "lowest score" or "highest score".
         checkpoint: a file. Where it exists, the fit goes on from there;
-            everything else has to be as it was at the beginning, ``params``
-            and ``rng`` included, but ``n_epochs`` may have grown.
+            everything else has to be as it was at the beginning, ``params``,
+            ``optimiser_state`` and ``rng`` included, but ``n_epochs`` may
+            have grown.
         checkpoint_every: updates between two checkpoints; there is one more
             at the end, and at Ctrl-C.
         report: called with the record of each epoch.
-        progress: show a bar; ``None`` for where stderr is a terminal.
+        progress: show a bar, with what validation found last; ``None`` for
+            where stderr is a terminal.
+        title: what stands before the bar.
 
     Raises
         TypeError, ValueError: arguments, data or a checkpoint that do not
@@ -105,6 +124,8 @@ def fit(
     """
     check_tree("params", params, model.shapes(), next(iter(params.values())))
     _check_options(n_epochs, n_batch, patience, checkpoint_every, best, metric)
+    if not 0 <= noise < math.inf:
+        raise ValueError(f"noise is {noise}, expected 0 or above")
     plan = Plan(
         model=model,
         train=check_pairs("train", train, model),
@@ -116,8 +137,9 @@ def fit(
         clip=clip,
         metric=metric,
         best=best,
+        noise=noise,
     )
-    start = first_state(plan, params)
+    start = first_state(plan, params, optimiser_state)
     belongs_to = fingerprint(plan, start)
     if checkpoint is not None and Path(checkpoint).exists():
         start = read_checkpoint(checkpoint, belongs_to)
@@ -128,11 +150,11 @@ def fit(
             write_checkpoint(checkpoint, state, belongs_to)
 
     n_steps = -(-len(train) // n_batch)
-    with _bar(progress, n_epochs * n_steps) as show:
+    with _bar(progress, title, n_epochs * n_steps) as show:
         try:
             for state in states(plan, start, n_epochs):
                 done = len(state.history) * n_steps + state.step
-                show(done)
+                show(done, state.history)
                 if state.step == 0 and report is not None:
                     report(state.history[-1])
                 if state.step > 0 and done % checkpoint_every == 0:
@@ -141,6 +163,7 @@ def fit(
             save()
             raise
     save()
+    rng.bit_generator.state = state.rng  # a finished fit, read again
     return Fit(
         params=state.best,
         last=state.params,
@@ -148,19 +171,27 @@ def fit(
         best_epoch=best_epoch(state.history, best),
         seconds=state.seconds,
         stopped_early=len(state.history) < n_epochs,
+        optimiser=state.optimiser,
     )
 
 
 @contextlib.contextmanager
 def _bar(
-    progress: bool | None, n_steps: int
-) -> Iterator[Callable[[int], None]]:
-    """Give a function that shows how many steps are done."""
+    progress: bool | None, title: str, n_steps: int
+) -> Iterator[Callable[[int, Sequence[Record]], None]]:
+    """Give a function that shows how many steps are done, and the history."""
     wanted = sys.stderr.isatty() if progress is None else progress
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[at]}"))
     console = Console(stderr=True)
-    with Progress(console=console, disable=not wanted) as bar:
-        task = bar.add_task("fit", total=n_steps)
-        yield lambda done: bar.update(task, completed=done)
+    with Progress(*columns, console=console, disable=not wanted) as bar:
+        task = bar.add_task(escape(title), total=n_steps, at="")
+
+        def show(done: int, history: Sequence[Record]) -> None:
+            found = history[-1] if history else {}
+            at = [f"{k} {found[k]:.4g}" for k in SHOWN if k in found]
+            bar.update(task, completed=done, at=", ".join(at))
+
+        yield show
 
 
 def _check_options(

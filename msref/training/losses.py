@@ -1,8 +1,9 @@
 """What a training makes small, each loss with its gradient by hand.
 
-A loss is the mean over all frames that count; a frame of padding counts as
-nothing, whatever it holds. ``Loss.value`` is the specification and works on
-complex numbers and autograd boxes; calling the loss adds the gradient.
+A ``Loss`` is the mean over all frames that count; a frame of padding counts
+as nothing, whatever it holds. ``value`` is the specification and works on
+complex numbers and autograd boxes; calling the loss adds the gradient. The
+loss of whole sequences, ``ctc``, has a file of its own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +20,44 @@ from msref.arrays import Array, namespace
 from msref.functional import log_softmax, sigmoid, softmax, softplus
 
 FrameLoss = Callable[[Array, Array, ModuleType], Array]
+
+
+class LossFunction(Protocol):
+    """What a model asks of its loss, a mean over terms; see ``Loss``."""
+
+    @property
+    def name(self) -> str:
+        """The key in ``LOSSES``."""
+
+    @property
+    def classes(self) -> bool:
+        """A target is the number of a class."""
+
+    def value(
+        self,
+        prediction: Array,
+        target: Array,
+        mask: Array | None = None,
+        xp: ModuleType = np,
+    ) -> Array:
+        """Return L, a scalar, real or complex or a box; nothing is checked."""
+
+    def __call__(
+        self, prediction: Array, target: Array, mask: Array | None = None
+    ) -> tuple[float, Array]:
+        """Return L and its gradient, shaped like the prediction."""
+
+    def n_terms(self, mask: Array | None, shape: tuple[int, ...]) -> int:
+        """Return how many terms L is the mean of, the weight of a batch.
+
+        Arguments
+            shape: begins with (n_time, n_batch).
+        """
+
+    def check(
+        self, prediction: Array, target: Array, mask: Array | None
+    ) -> None:
+        """Refuse what a call would refuse."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +125,10 @@ class Loss:
         d_prediction *= keep[..., None]  # (1')
         d_prediction /= int(keep.sum())  # (1')
         return value, d_prediction
+
+    def n_terms(self, mask: Array | None, shape: tuple[int, ...]) -> int:
+        """Return the number of frames that count."""
+        return shape[0] * shape[1] if mask is None else int(mask.sum())
 
     def _blanked(
         self,
@@ -221,13 +265,3 @@ Predictions are logits, targets probabilities: the loss of piano rolls.
 
 softmax_cross_entropy = Loss("softmax", _softmax, _d_softmax, classes=True)
 """Cross-entropy of one class among n_out, mean over frames; logits."""
-
-LOSSES = {
-    loss.name: loss
-    for loss in (
-        mean_squared_error,
-        bernoulli_cross_entropy,
-        softmax_cross_entropy,
-    )
-}
-"""The losses by name."""

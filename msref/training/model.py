@@ -14,8 +14,25 @@ from msref.architectures.base import Shapes, check_tree, run_forward, scan
 from msref.arrays import Array, Arrays, count, prefixed, under
 from msref.data.batching import pad
 from msref.functional import flat, glorot_uniform
-from msref.training.losses import LOSSES, Loss
+from msref.training.ctc import temporal_classification
+from msref.training.losses import (
+    LossFunction,
+    bernoulli_cross_entropy,
+    mean_squared_error,
+    softmax_cross_entropy,
+)
 from msref.training.penalties import Penalty
+
+LOSSES: dict[str, LossFunction] = {
+    loss.name: loss
+    for loss in (
+        mean_squared_error,
+        bernoulli_cross_entropy,
+        softmax_cross_entropy,
+        temporal_classification,
+    )
+}
+"""The losses by name."""
 
 Pair = tuple[Array, Array]
 """An input (n_time, n_in) and its target; see ``Batch.of``."""
@@ -46,6 +63,9 @@ class Batch:
 
         A target that is shorter than its input belongs to the last frames
         of it, so that a class of the whole sequence is a target of one frame.
+        The labels of ``ctc`` go the same way, k of them in any k frames or
+        more: the loss reads them off in order, and their places say nothing
+        but where the sequence ends.
 
         Arguments
             pairs: inputs (n_time_b, n_in), each with its target of k frames,
@@ -148,7 +168,7 @@ class Model:
         return int(self.core.n_in)
 
     @property
-    def loss_function(self) -> Loss:
+    def loss_function(self) -> LossFunction:
         """The loss itself."""
         return LOSSES[self.loss]
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from msref.architectures.base import check_finite
 from msref.arrays import Arrays
-from msref.data.batching import minibatches
+from msref.data.batching import mask, minibatches
 from msref.training.evaluation import by_length, measure
 from msref.training.metrics import Metric, Tally
 from msref.training.model import Batch, Model, Pair
@@ -47,6 +48,7 @@ class Plan:
     clip: float | None
     metric: Metric | None
     best: str
+    noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,10 @@ class State:
         best: the parameters after the best epoch.
         optimiser: the optimiser's own state.
         rng: state of the bit generator *before* this epoch was shuffled: the
-            same shuffle is drawn again, and ``step`` batches are skipped.
+            same shuffle is drawn again, and ``step`` batches are skipped;
+            what each step draws depends on its number alone.
         step: updates done in this epoch.
-        loss: training loss of this epoch so far, summed over frames.
+        loss: training loss of this epoch so far, summed over its terms.
         history: one record for each epoch done.
         seconds: time spent on updates and validation.
     """
@@ -75,12 +78,22 @@ class State:
     seconds: float = 0.0
 
 
-def first_state(plan: Plan, params: Arrays) -> State:
-    """Return the state before the first update."""
+def first_state(
+    plan: Plan, params: Arrays, optimiser_state: Arrays | None = None
+) -> State:
+    """Return the state before the first update.
+
+    Raises
+        ValueError: an optimiser's state of other names, shapes or types
+            than it has for ``params``, or with NaN or infinity.
+    """
+    fresh = plan.optimiser.init(plan.model.trainable(params))
+    if optimiser_state is not None:
+        _check_optimiser_state(optimiser_state, fresh)
     return State(
         params=dict(params),
         best=dict(params),
-        optimiser=plan.optimiser.init(plan.model.trainable(params)),
+        optimiser=dict(fresh if optimiser_state is None else optimiser_state),
         rng=plan.rng.bit_generator.state,
     )
 
@@ -93,12 +106,26 @@ def states(plan: Plan, state: State, n_epochs: int) -> Iterator[State]:
     while len(state.history) < n_epochs and not _stale(plan, state):
         plan.rng.bit_generator.state = state.rng
         batches = minibatches(lengths, plan.n_batch, plan.rng, bucket=True)
+        key = int(plan.rng.integers(2**63)) if plan.noise > 0 else None
         for indices in batches[state.step :]:
             batch = Batch.of([plan.train[i] for i in indices], dtype)
-            state = _after_update(plan, state, batch)
+            rng = step_generator(key, state.step)
+            state = _after_update(plan, state, batch, rng)
             yield state
         state = _after_epoch(plan, state, valid)
         yield state
+
+
+def step_generator(key: int | None, step: int) -> np.random.Generator | None:
+    """Return what one update draws from, or nothing.
+
+    A generator for each step, so that a fit which goes on in the middle of
+    an epoch need not draw for the steps before.
+
+    Arguments
+        key: drawn once an epoch; ``None`` where nothing is drawn.
+    """
+    return None if key is None else np.random.default_rng((key, step))
 
 
 def best_epoch(history: Sequence[Record], best: str) -> int:
@@ -113,9 +140,13 @@ def _stale(plan: Plan, state: State) -> bool:
     return plan.patience is not None and since >= plan.patience
 
 
-def _after_update(plan: Plan, state: State, batch: Batch) -> State:
+def _after_update(
+    plan: Plan, state: State, batch: Batch, rng: np.random.Generator | None
+) -> State:
     began = time.perf_counter()
     with _placed(f"epoch {len(state.history) + 1}, step {state.step + 1}"):
+        if rng is not None and plan.noise > 0:
+            batch = _noisy(batch, plan.noise, rng)
         value, grads = plan.model.loss_and_gradients(state.params, batch)
         _check_finite({"the loss": value})
         if plan.clip is not None:
@@ -123,14 +154,24 @@ def _after_update(plan: Plan, state: State, batch: Batch) -> State:
         params, optimiser = plan.optimiser.update(
             state.params, grads, state.optimiser
         )
+    n_terms = plan.model.loss_function.n_terms(batch.mask, batch.x.shape)
     return replace(
         state,
         params=params,
         optimiser=optimiser,
         step=state.step + 1,
-        loss=state.loss + Tally(value * batch.n_frames, batch.n_frames),
+        loss=state.loss + Tally(value * n_terms, n_terms),
         seconds=state.seconds + time.perf_counter() - began,
     )
+
+
+def _noisy(batch: Batch, noise: float, rng: np.random.Generator) -> Batch:
+    """Add noise to all frames but padding; drawn in float64, then cast."""
+    x = batch.x
+    drawn = noise * rng.standard_normal(x.shape)
+    if batch.lengths is not None:
+        drawn *= mask(batch.lengths, len(x))[..., None]
+    return replace(batch, x=x + drawn.astype(x.dtype))
 
 
 def _after_epoch(plan: Plan, state: State, valid: list[Batch]) -> State:
@@ -158,6 +199,23 @@ def _after_epoch(plan: Plan, state: State, valid: list[Batch]) -> State:
 
 class DivergedError(ValueError):
     """A training left the finite numbers; the message says where."""
+
+
+def _check_optimiser_state(state: Arrays, fresh: Arrays) -> None:
+    if set(state) != set(fresh):
+        raise ValueError(
+            f"optimiser_state holds the names {sorted(state)}, expected"
+            f" {sorted(fresh)}"
+        )
+    for name, like in fresh.items():
+        array = state[name]
+        if (array.shape, array.dtype) != (like.shape, like.dtype):
+            raise ValueError(
+                f"optimiser_state['{name}'] has shape {array.shape} and type"
+                f" {array.dtype}, expected {like.shape} and {like.dtype}"
+            )
+        axes = tuple(f"axis {i}" for i in range(array.ndim))
+        check_finite(f"optimiser_state['{name}']", array, axes)
 
 
 def _check_finite(numbers: Mapping[str, float]) -> None:

@@ -77,10 +77,14 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
 
 DATA = [(np.ones((3, 2)) * k, np.ones((3, 1)) * (k > 1)) for k in range(1, 4)]
 
+MODEL = Model(Elman(2, 3), 1)
+STATE = Adam().init(MODEL.init(np.random.default_rng(0)))
+STATE["t"] = STATE["t"] + 1
+
 
 def run(path, **changes):
     options = {
-        "model": Model(Elman(2, 3), 1),
+        "model": MODEL,
         "seed": 0,
         "start": 0,
         "train": DATA,
@@ -109,6 +113,8 @@ def run(path, **changes):
         ({"n_batch": 2}, "n_batch was 32, is 2"),
         ({"patience": 3}, "patience was None, is 3"),
         ({"clip": 1.0}, "clip was None, is 1.0"),
+        ({"noise": 0.5}, "noise was 0.0, is 0.5"),
+        ({"optimiser_state": STATE}, "optimiser_state was"),
         ({"metric": FrameAccuracy()}, "metric was None, is FrameAccuracy"),
     ],
 )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from msref.architectures import GRU, LMN, LSTM, Bidirectional, Elman
+from msref.data import minibatches
 from msref.training import (
     SGD,
     Adam,
@@ -62,7 +63,11 @@ def timeless(history):
 
 def assert_same(a, b):
     """Two fits agree in every bit, wall times apart."""
-    for mine, other in ((a.params, b.params), (a.last, b.last)):
+    for mine, other in (
+        (a.params, b.params),
+        (a.last, b.last),
+        (a.optimiser, b.optimiser),
+    ):
         assert set(mine) == set(other)
         for name in mine:
             assert mine[name].tobytes() == other[name].tobytes(), name
@@ -173,6 +178,131 @@ def test_the_given_parameters_are_left_alone():
     assert bits(params) == before
 
 
+# --- noise ------------------------------------------------------------------
+
+
+class Listening(Elman):
+    """An Elman network that writes down what it hears."""
+
+    def forward(self, params, x, *arguments):
+        self.heard.append(x)
+        return super().forward(params, x, *arguments)
+
+
+def heard(dtype=np.float64, **options):
+    """Return what a network hears in a fit, batch by batch."""
+    core = Listening(2, 3)
+    object.__setattr__(core, "heard", [])
+    model = Model(core, 2)
+    small_fit(model, model.init(np.random.default_rng(0), dtype), **options)
+    assert all(x.dtype == dtype for x in core.heard)
+    return core.heard
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_noise_is_on_the_frames_of_training_and_new_in_every_epoch(dtype):
+    one_batch = {"n_batch": 20, "n_epochs": 3}
+    silent = heard(dtype, **one_batch)
+    found = heard(dtype, noise=0.01, **one_batch)
+    for x, clean in zip(found[1::2], silent[1::2], strict=True):
+        np.testing.assert_array_equal(x, clean)  # of validation
+    n_frames = sum(len(x) for x, _ in TRAIN)
+    drawn = []
+    for x in found[::2]:
+        noise = x - x.round()
+        frames = noise.any(-1)
+        assert frames.sum() == n_frames
+        assert (np.diff(frames.astype(int), axis=0) <= 0).all()  # then padding
+        assert not x[~frames].any()
+        drawn.append(noise[frames].ravel())
+    joint = np.concatenate(drawn)
+    assert joint.std() == pytest.approx(0.01, rel=0.15)
+    assert abs(joint.mean()) < 4 * 0.01 / joint.size**0.5
+    assert np.unique(joint).size > 0.99 * joint.size
+
+
+def test_noise_is_new_in_every_batch():
+    found = heard(noise=0.01, n_epochs=1)[:-1]  # without validation
+    drawn = np.concatenate([(x - x.round()).ravel() for x in found])
+    drawn = drawn[drawn != 0]
+    assert len(found) == 4
+    assert np.unique(drawn).size > 0.99 * drawn.size
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_a_fit_draws_a_shuffle_an_epoch_and_a_key_if_there_is_noise(noise):
+    rng, same = np.random.default_rng(5), np.random.default_rng(5)
+    small_fit(rng=rng, noise=noise)
+    for _ in range(4):
+        minibatches([len(x) for x, _ in TRAIN], 6, same, bucket=True)
+        if noise:
+            same.integers(2**63)
+    assert rng.random() == same.random()
+
+
+# --- going on ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("optimiser", [Adam(0.02), SGD(0.1, 0.9), SGD(0.1)])
+def test_two_fits_in_a_row_are_one(tmp_path, optimiser, noise):
+    options = {"optimiser": optimiser, "noise": noise}
+    whole = small_fit(n_epochs=4, **options)
+    path = tmp_path / "fit.safetensors"
+    for _ in range(2):  # the second time, the first fit is only read
+        rng = np.random.default_rng(3)
+        first = small_fit(rng=rng, n_epochs=2, checkpoint=path, **options)
+        before = bits(first.optimiser)
+        second = small_fit(
+            params=first.last,
+            optimiser_state=first.optimiser,
+            rng=rng,
+            n_epochs=2,
+            **options,
+        )
+        assert bits(second.last) == bits(whole.last)
+        assert bits(second.optimiser) == bits(whole.optimiser)
+        assert bits(first.optimiser) == before
+        losses = [
+            (record["train_loss"], record["valid_loss"])
+            for record in (*first.history, *second.history)
+        ]
+        assert losses == [
+            (record["train_loss"], record["valid_loss"])
+            for record in whole.history
+        ]
+
+
+def test_without_its_state_adam_goes_elsewhere():
+    rng = np.random.default_rng(3)
+    first = small_fit(rng=rng, n_epochs=2)
+    second = small_fit(params=first.last, rng=rng, n_epochs=2)
+    assert bits(second.last) != bits(small_fit(n_epochs=4).last)
+
+
+def change_state(**changes):
+    model = Model(LSTM(2, 6), 2)
+    state = Adam().init(model.init(np.random.default_rng(0)))
+    state = state | {k.replace("__", "/"): v for k, v in changes.items()}
+    return {k: v for k, v in state.items() if v is not None}
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({}, r"optimiser_state holds the names \[\], expected"),
+        (change_state(t=None), "optimiser_state holds the names"),
+        (change_state(u=np.zeros(1)), "optimiser_state holds the names"),
+        (change_state(t=np.zeros(1)), r"\['t'\] has shape \(1,\) and type fl"),
+        (change_state(m__readout__b_o=np.zeros(3)), "b_o'] has shape"),
+        (change_state(m__readout__b_o=np.full(2, np.nan)), "b_o'] holds nan"),
+    ],
+)
+def test_a_state_of_another_optimiser_is_refused(state, words):
+    with pytest.raises(ValueError, match=words):
+        small_fit(optimiser_state=state)
+
+
 # --- stopping ---------------------------------------------------------------
 
 
@@ -255,6 +385,9 @@ X, Y = TRAIN[0]
         ({"best": "least"}, ValueError, "best is 'least'"),
         ({"best": "highest score"}, ValueError, "needs a metric"),
         ({"clip": -1.0}, ValueError, "maximum is -1"),
+        ({"noise": -0.1}, ValueError, "noise is -0.1"),
+        ({"noise": math.nan}, ValueError, "noise is nan"),
+        ({"noise": math.inf}, ValueError, "noise is inf"),
         ({"train": []}, ValueError, "train is empty"),
         ({"valid": []}, ValueError, "valid is empty"),
         ({"train": [(X, Y), (X[:, :1], Y)]}, ValueError, r"train\[1\]: x has"),
@@ -287,13 +420,26 @@ def test_the_bar_shows_only_where_it_is_wanted(progress, capfd):
     assert bool(err) == (progress is True)
 
 
+@pytest.mark.parametrize("metric", [None, FrameAccuracy()])
+def test_the_bar_shows_its_title_and_what_validation_found(metric, capfd):
+    result = small_fit(
+        progress=True, title="step [b]", metric=metric, n_epochs=2
+    )
+    _, err = capfd.readouterr()
+    assert "step [b]" in err
+    shown = " ".join(err.split())  # whatever the width
+    assert f"valid_loss {result.history[-1]['valid_loss']:.4g}" in shown
+    assert ("valid_score" in shown) == (metric is not None)
+
+
 # --- resuming ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("optimiser", [Adam(0.02), SGD(0.1, 0.9, True), SGD(1)])
 @pytest.mark.parametrize("generator", ["PCG64", "MT19937", "SFC64", "Philox"])
+@pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_ctrl_c_anywhere_and_resuming_gives_the_same_bits(
-    tmp_path, optimiser, generator
+    tmp_path, optimiser, generator, noise
 ):
     def attempt(core, **options):
         rng = np.random.Generator(getattr(np.random, generator)(5))
@@ -306,6 +452,7 @@ def test_ctrl_c_anywhere_and_resuming_gives_the_same_bits(
             optimiser=optimiser,
             patience=3,
             n_epochs=3,
+            noise=noise,
             **options,
         )
 
@@ -392,6 +539,7 @@ def long_fit(core, **options):
         metric=FrameAccuracy(),
         best="lowest score",  # so an early epoch is the best
         clip=0.5,
+        noise=0.1,
         **options,
     )
 

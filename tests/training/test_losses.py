@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from msref.training import (
     LOSSES,
+    Loss,
     bernoulli_cross_entropy,
     mean_squared_error,
     softmax_cross_entropy,
 )
 
-NAMES = sorted(LOSSES)
+NAMES = sorted(k for k, loss in LOSSES.items() if isinstance(loss, Loss))
 STEP = 1e-30
 
 
@@ -115,6 +116,13 @@ def test_a_sequence_that_is_all_padding_counts_as_nothing():
     assert value == pytest.approx((0.09 + 0.04) / 2)
     np.testing.assert_allclose(do[:, 0], [[0.3], [-0.2]])
     assert not do[:, 1].any()
+
+
+@given(cases())
+def test_the_terms_of_the_mean_are_the_frames_that_count(case):
+    loss, o, _, mask = case
+    n_frames = o[..., 0].size if mask is None else mask.sum()
+    assert loss.n_terms(mask, o.shape) == n_frames
 
 
 def test_values_by_hand():
