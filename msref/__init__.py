@@ -25,7 +25,7 @@ from msref.architectures import (
     Stack,
     scan,
 )
-from msref.pretraining import LAES
+from msref.pretraining import LAES, grow
 from msref.verification import verify
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Parallel",
     "Stack",
     "__version__",
+    "grow",
     "scan",
     "verify",
 ]

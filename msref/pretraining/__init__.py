@@ -1,5 +1,11 @@
 """Closed forms and procedures that start a network before training."""
 
+from msref.pretraining.growth import (
+    GrowthWarning,
+    embedded,
+    first_module,
+    grow,
+)
 from msref.pretraining.laes import LAES
 from msref.pretraining.starts import (
     elman_from_inputs,
@@ -11,7 +17,11 @@ from msref.pretraining.unrolled import hidden_sequences, lmn_from_unrolled
 
 __all__ = [
     "LAES",
+    "GrowthWarning",
     "elman_from_inputs",
+    "embedded",
+    "first_module",
+    "grow",
     "hidden_sequences",
     "lmn_delay_line",
     "lmn_from_inputs",

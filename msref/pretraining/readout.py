@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from msref.architectures.base import run_forward
 from msref.arrays import Array, Arrays, under
 from msref.data.batching import pad
 from msref.pretraining.laes_sequences import AnySequences, as_sequences
@@ -28,6 +30,11 @@ def read_out(
         raise ValueError(f"ridge is {ridge}, expected at least 0")
     if targets is None:
         return {}
+    if model.loss == "ctc":
+        raise ValueError(
+            "the loss is 'ctc', expected one with a target for each frame: no"
+            " least squares fit labels that no frame belongs to"
+        )
     frames, _ = as_sequences(sequences)
     if len(targets) != len(frames):
         raise ValueError(
@@ -60,7 +67,7 @@ def refitted(
     W_yo, b_o = params["readout/W_yo"], params["readout/b_o"]
     found = {
         i: y[-len(targets[i]) :].copy()
-        for i, y in outputs(model, params, frames)
+        for i, y in outputs(model.core, under("core", params), frames)
     }
     y = np.concatenate([found[i] for i in range(len(frames))])
     missing = np.concatenate(targets).astype(y.dtype) - (y @ W_yo + b_o)
@@ -71,15 +78,18 @@ def refitted(
 
 
 def outputs(
-    model: Model, params: Arrays, frames: list[Array]
+    core: Any, params: Arrays, frames: Sequence[Array]
 ) -> Iterator[tuple[int, Array]]:
-    """Yield the number of each sequence with the core's outputs on it."""
-    core, own = model.core, under("core", params)
+    """Yield the number of each sequence with a core's outputs on it.
+
+    Sequences of similar length run side by side; padding comes after their
+    last frames and never reaches what is yielded.
+    """
+    dtype = next(iter(params.values())).dtype
     order = sorted(range(len(frames)), key=lambda i: len(frames[i]))
     for first in range(0, len(order), TOGETHER):
         batch = order[first : first + TOGETHER]
-        dtype = params["readout/b_o"].dtype
         x, lengths = pad([frames[i] for i in batch], dtype)
-        y, _, _ = core.forward(own, x)
+        y, _, _ = run_forward(core, params, x, lengths=lengths)
         for b, i in enumerate(batch):
             yield i, y[: lengths[b], b]

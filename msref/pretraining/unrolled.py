@@ -16,7 +16,7 @@ import numpy as np
 from msref.architectures.base import check_tree
 from msref.architectures.lmn import LMN
 from msref.architectures.ulm import ULM
-from msref.arrays import Array, Arrays
+from msref.arrays import Array, Arrays, under
 from msref.pretraining.laes import LAES
 from msref.pretraining.laes_sequences import AnySequences, as_sequences
 from msref.pretraining.readout import outputs, refitted
@@ -45,7 +45,8 @@ def hidden_sequences(
     ulm = _unrolled(model, params)
     frames, _ = as_sequences(sequences, ulm.n_in)
     found = {
-        i: y[:, : ulm.n_hid].copy() for i, y in outputs(model, params, frames)
+        i: y[:, : ulm.n_hid].copy()
+        for i, y in outputs(ulm, under("core", params), frames)
     }
     return [found[i] for i in range(len(frames))]
 
@@ -138,7 +139,7 @@ def lmn_from_unrolled(
         frames, _ = as_sequences(sequences)
         wanted = {
             i: y @ V + params["readout/b_o"]
-            for i, y in outputs(model, params, frames)
+            for i, y in outputs(ulm, under("core", params), frames)
         }
         targets = [wanted[i] for i in range(len(frames))]
         new |= refitted(start, new, frames, targets, ridge)
