@@ -6,6 +6,7 @@ from msref.pretraining.growth import (
     first_module,
     grow,
 )
+from msref.pretraining.incremental import IncrementalTraining
 from msref.pretraining.laes import LAES
 from msref.pretraining.starts import (
     elman_from_inputs,
@@ -18,6 +19,7 @@ from msref.pretraining.unrolled import hidden_sequences, lmn_from_unrolled
 __all__ = [
     "LAES",
     "GrowthWarning",
+    "IncrementalTraining",
     "elman_from_inputs",
     "embedded",
     "first_module",

@@ -185,6 +185,22 @@ def embedded(network: Any, larger: Any, arrays: Arrays) -> Arrays:
     return placed
 
 
+def modules_of(network: Any) -> int:
+    """Return how many modules a network has that can grow.
+
+    Raises
+        TypeError: another network.
+        ValueError: two directions of different numbers of modules.
+    """
+    found = {part.core.n_modules for part in _parts(network)}
+    if len(found) > 1:
+        raise ValueError(
+            f"network has directions of {sorted(found)} modules, expected"
+            " equal numbers"
+        )
+    return found.pop()
+
+
 # --- the module -------------------------------------------------------------
 
 

@@ -88,6 +88,7 @@ def fingerprint(plan: Plan, start: State) -> dict[str, str]:
         "metric": getattr(plan.metric, "__qualname__", repr(plan.metric)),
         "best": plan.best,
         "noise": str(plan.noise),
+        "detach": str(plan.detach),
     }
 
 

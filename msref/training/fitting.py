@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -78,6 +79,7 @@ def fit(
     patience: int | None = None,
     clip: float | None = None,
     noise: float = 0.0,
+    detach: float = 0.0,
     optimiser_state: Arrays | None = None,
     metric: Metric | None = None,
     best: str = "lowest loss",
@@ -100,6 +102,9 @@ def fit(
         clip: largest global norm of the gradients; ``None`` for any.
         noise: standard deviation of Gaussian noise on the inputs of every
             batch, new in every epoch; padding and validation have none.
+        detach: the probability with which, at each time step, nothing is
+            sent back into the memory of an LMN or a MultiScaleLMN through
+            its hidden layer (p-detach; see ``LMN``).
         optimiser_state: where the optimiser goes on, such as the
             ``optimiser`` of an earlier fit; ``None`` for its start.
         metric: its value on ``valid`` is the ``valid_score``.
@@ -126,6 +131,7 @@ def fit(
     _check_options(n_epochs, n_batch, patience, checkpoint_every, best, metric)
     if not 0 <= noise < math.inf:
         raise ValueError(f"noise is {noise}, expected 0 or above")
+    _check_detach(detach, model)
     plan = Plan(
         model=model,
         train=check_pairs("train", train, model),
@@ -138,6 +144,7 @@ def fit(
         metric=metric,
         best=best,
         noise=noise,
+        detach=detach,
     )
     start = first_state(plan, params, optimiser_state)
     belongs_to = fingerprint(plan, start)
@@ -192,6 +199,17 @@ def _bar(
             bar.update(task, completed=done, at=", ".join(at))
 
         yield show
+
+
+def _check_detach(detach: float, model: Model) -> None:
+    if not 0 <= detach <= 1:
+        raise ValueError(f"detach is {detach}, expected 0..1")
+    takes = inspect.signature(model.core.backward).parameters
+    if detach > 0 and "detached" not in takes:
+        raise ValueError(
+            f"detach is {detach}, which {model.core!r} cannot do: expected an"
+            " LMN or a MultiScaleLMN"
+        )
 
 
 def _check_options(

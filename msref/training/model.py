@@ -226,9 +226,13 @@ class Model:
         return o
 
     def loss_and_gradients(
-        self, params: Arrays, batch: Batch
+        self, params: Arrays, batch: Batch, detached: Array | None = None
     ) -> tuple[float, Arrays]:
         """Return L, and name -> gradient of every parameter not frozen.
+
+        Arguments
+            detached: (n_time,) of bool, handed to the core's backward pass
+                where it is given; see ``LMN``.
 
         Raises
             TypeError, ValueError: as the core's forward pass and the loss.
@@ -243,7 +247,10 @@ class Model:
         }
         if under("core", trainable):  # an echo state network is done here
             dy = do @ params["readout/W_yo"].T  # (2')
-            core = self.core.backward(under("core", params), tape, dy)  # (1')
+            options = {} if detached is None else {"detached": detached}
+            core = self.core.backward(  # (1')
+                under("core", params), tape, dy, **options
+            )
             grads |= prefixed("core", core.params)
         if self.penalty:
             L += float(self.penalty.value(params))  # (3)

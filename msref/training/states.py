@@ -49,6 +49,7 @@ class Plan:
     metric: Metric | None
     best: str
     noise: float = 0.0
+    detach: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def states(plan: Plan, state: State, n_epochs: int) -> Iterator[State]:
     while len(state.history) < n_epochs and not _stale(plan, state):
         plan.rng.bit_generator.state = state.rng
         batches = minibatches(lengths, plan.n_batch, plan.rng, bucket=True)
-        key = int(plan.rng.integers(2**63)) if plan.noise > 0 else None
+        draws = plan.noise > 0 or plan.detach > 0
+        key = int(plan.rng.integers(2**63)) if draws else None
         for indices in batches[state.step :]:
             batch = Batch.of([plan.train[i] for i in indices], dtype)
             rng = step_generator(key, state.step)
@@ -145,9 +147,14 @@ def _after_update(
 ) -> State:
     began = time.perf_counter()
     with _placed(f"epoch {len(state.history) + 1}, step {state.step + 1}"):
+        detached = None
         if rng is not None and plan.noise > 0:
             batch = _noisy(batch, plan.noise, rng)
-        value, grads = plan.model.loss_and_gradients(state.params, batch)
+        if rng is not None and plan.detach > 0:
+            detached = rng.random(len(batch.x)) < plan.detach
+        value, grads = plan.model.loss_and_gradients(
+            state.params, batch, detached
+        )
         _check_finite({"the loss": value})
         if plan.clip is not None:
             grads, _ = clip_by_global_norm(grads, plan.clip)

@@ -147,9 +147,7 @@ def test_a_grown_module_is_the_laes_of_what_it_hears(model, seed):
         module = slice(part.n_mem, None)
         memory = new[f"{path}W_mm"][module, module]
         # equal up to the basis of the state: compare what does not know it
-        np.testing.assert_allclose(
-            ours @ ours.T, laes.A.T @ laes.A, 1e-7, 1e-8
-        )
+        np.testing.assert_allclose(ours @ ours.T, laes.A.T @ laes.A, 1e-7, 1e-8)
         np.testing.assert_allclose(
             ours @ memory @ ours.T, laes.A.T @ laes.B.T @ laes.A, 1e-7, 1e-8
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import msref.files
-from msref.architectures import Elman
+from msref.architectures import LMN, Elman
 from msref.training import (
     SGD,
     Adam,
@@ -114,18 +114,23 @@ def run(path, **changes):
         ({"patience": 3}, "patience was None, is 3"),
         ({"clip": 1.0}, "clip was None, is 1.0"),
         ({"noise": 0.5}, "noise was 0.0, is 0.5"),
+        (
+            {"model": Model(LMN(2, 3, 2), 1), "detach": 0.5},
+            "detach was 0.0, is 0.5",
+        ),
         ({"optimiser_state": STATE}, "optimiser_state was"),
         ({"metric": FrameAccuracy()}, "metric was None, is FrameAccuracy"),
     ],
 )
 def test_a_fit_that_changed_is_refused(tmp_path, change, words):
     path = tmp_path / "a.safetensors"
-    run(path)
+    same = {"model": change["model"]} if "detach" in change else {}
+    run(path, **same)
     before = path.read_bytes()
     with pytest.raises(ValueError, match=words):
         run(path, **change)
     assert path.read_bytes() == before
-    run(path)
+    run(path, **same)
 
 
 def test_every_truncation_is_noticed(tmp_path):

@@ -1,5 +1,6 @@
 """The loop: it learns, stops, restores, resumes and gives up as it says."""
 
+import itertools
 import math
 import os
 import pickle
@@ -240,6 +241,49 @@ def test_a_fit_draws_a_shuffle_an_epoch_and_a_key_if_there_is_noise(noise):
     assert rng.random() == same.random()
 
 
+# --- detached steps ---------------------------------------------------------
+
+
+class Watched(LMN):
+    """An LMN that notes which steps were detached."""
+
+    def backward(self, params, tape, dy, dstate=None, detached=None):
+        self.seen.append(detached)
+        return super().backward(params, tape, dy, dstate, detached)
+
+
+def test_steps_are_detached_at_random_anew_in_every_batch():
+    Watched.seen = []
+    model = Model(Watched(2, 3, 2), 2)
+    params = model.init(np.random.default_rng(0))
+    small_fit(model, params, detach=0.25, n_epochs=40)
+    drawn = np.concatenate(Watched.seen)
+    assert drawn.dtype == bool
+    assert drawn.mean() == pytest.approx(0.25, abs=0.05)
+    assert not all(
+        np.array_equal(a, b)
+        for a, b in itertools.pairwise(Watched.seen)
+        if len(a) == len(b)
+    )
+    Watched.seen = []
+    small_fit(model, params, n_epochs=1)
+    assert Watched.seen == [None] * 4
+
+
+def test_detached_fits_resume_to_the_bit(tmp_path):
+    def attempt(**options):
+        model = Model(LMN(2, 3, 2), 2)
+        params = model.init(np.random.default_rng(0))
+        rng = np.random.default_rng(1)
+        return small_fit(model, params, rng=rng, detach=0.5, **options)
+
+    path = tmp_path / "fit.safetensors"
+    attempt(n_epochs=2, checkpoint=path)
+    resumed = attempt(n_epochs=4, checkpoint=path)
+    assert_same(resumed, attempt(n_epochs=4))
+    assert bits(resumed.last) != bits(small_fit(n_epochs=4).last)
+
+
 # --- going on ---------------------------------------------------------------
 
 
@@ -388,6 +432,9 @@ X, Y = TRAIN[0]
         ({"noise": -0.1}, ValueError, "noise is -0.1"),
         ({"noise": math.nan}, ValueError, "noise is nan"),
         ({"noise": math.inf}, ValueError, "noise is inf"),
+        ({"detach": -0.1}, ValueError, "detach is -0.1"),
+        ({"detach": 1.1}, ValueError, "detach is 1.1"),
+        ({"detach": 0.5}, ValueError, "which LSTM.* cannot do"),
         ({"train": []}, ValueError, "train is empty"),
         ({"valid": []}, ValueError, "valid is empty"),
         ({"train": [(X, Y), (X[:, :1], Y)]}, ValueError, r"train\[1\]: x has"),
