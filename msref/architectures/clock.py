@@ -63,16 +63,6 @@ class Clock:
         period = self.period(i)
         return slice(-(t0 + self.origin) % period, None, period)
 
-    def n_holds(self, i: int, t0: int, n_time: int) -> int:
-        """Count the different values that the steps read from module i.
-
-        One is the initial state, then one for each tick but a tick at the
-        last step, which only the next part of the sequence reads.
-        """
-        period = self.period(i)
-        start = -(t0 + self.origin) % period
-        return 1 + max(0, -(-(n_time - 1 - start) // period))
-
     def working(self, t: int, n_units: int, xp: ModuleType = np) -> Array:
         """Return (n_modules n_units,) of bool: the units that tick at t."""
         units: Array = xp.arange(self.n_modules * n_units)

@@ -152,12 +152,12 @@ class ClockworkRNN:
         n_time, n_batch, _ = x.shape
         g, block = self.n_modules, self._blocks()
         W_xh, b_h = params["W_xh"], params["b_h"]
-        W = self._readers(params)
+        W, clock = self._readers(params), self.clock
 
         h = xp.empty((n_time + 1, n_batch, self.n_out), x.dtype)
         h[0] = state["h"]
         for i in range(g):
-            ticks = self.clock.ticks(i, t0)
+            ticks = clock.ticks(i, t0)
             h[1:][ticks, :, block[i]] = x[ticks] @ W_xh[:, block[i]]  # (1)
 
         # given[i]: what modules i and slower give to modules 0 .. i
@@ -171,7 +171,7 @@ class ClockworkRNN:
         for i in reversed(range(g)):
             give(i, h[0][:, block[i]])
         for t in range(n_time):
-            active = self.clock.n_active(t0 + t)
+            active = clock.n_active(t0 + t)
             now, later = self._split(active)
             h[t + 1][:, later] = h[t][:, later]  # (2)
             a = h[t + 1][:, now]
@@ -202,19 +202,16 @@ class ClockworkRNN:
         g, block = self.n_modules, self._blocks()
         t0 = int(tape["t"][0])
         W_xh = params["W_xh"]
-        W = self._readers(params)
+        W, clock = self._readers(params), self.clock
 
         da = xp.zeros(h.shape, dy.dtype)
-        # asked[i][k]: what the readers of h^i, modules 0 .. i, ask of it in
-        # its k-th hold; hold[i] is the k we are in
-        hold = [self.clock.n_holds(i, t0, n_time) - 1 for i in range(g)]
-        asked = [
-            xp.zeros((hold[i] + 1, n_batch, W[i].shape[1]), dy.dtype)
-            for i in range(g)
-        ]
+        # asked[i]: what the readers of h^i, modules 0 .. i, ask of it while it
+        # holds; dW[i] is the gradient of W[i]
+        asked = [xp.zeros((n_batch, w.shape[1]), dy.dtype) for w in W]
+        dW = [xp.zeros_like(w) for w in W]
         dh = dstate["h"]
         for t in reversed(range(n_time)):
-            active = self.clock.n_active(t0 + t)
+            active = clock.n_active(t0 + t)
             now, _ = self._split(active)
             dh += dy[t]  # (3')
             da[t][:, now] = dh[:, now]  # (2')
@@ -222,26 +219,22 @@ class ClockworkRNN:
                 da[t][:, now] *= d_tanh(h[t][:, now])  # (2')
             dh[:, now] = 0.0  # (2')
             for i in range(active):
-                own = asked[i][hold[i]][:, -self.n_hid :]
-                own += da[t][:, block[i]]  # (1')
+                asked[i][:, -self.n_hid :] += da[t][:, block[i]]  # (1')
             # h_{t-1} was written at its ticks: there its hold is complete
-            wrote = self.clock.n_active(t0 + t - 1) if t else g
+            wrote = clock.n_active(t0 + t - 1) if t else g
             for i in range(wrote):
-                all_asked = asked[i][hold[i]]
-                dh[:, block[i]] += all_asked @ W[i].T  # (1')
-                hold[i] -= 1
+                h_i = h_prev[t][:, block[i]]
+                dh[:, block[i]] += asked[i] @ W[i].T  # (1')
+                dW[i] += h_i.T @ asked[i]  # (1')
                 if i + 1 < g:
-                    width = all_asked.shape[1]
-                    asked[i + 1][hold[i + 1]][:, :width] += all_asked
+                    asked[i + 1][:, : W[i].shape[1]] += asked[i]
+                asked[i][...] = 0.0
 
         dx = xp.zeros(x.shape, dy.dtype)
         grads = {k: xp.zeros_like(v) for k, v in params.items()}
         for i in range(g):
-            ticks = self.clock.ticks(i, t0)
-            held = slice(ticks.start + 1, None, ticks.step)
-            dW = h_prev[0][:, block[i]].T @ asked[i][0]
-            dW += flat(h_prev[held, :, block[i]]).T @ flat(asked[i][1:])
-            grads["W_hh"][block[i], : block[i].stop] = dW  # (1')
+            grads["W_hh"][block[i], : block[i].stop] = dW[i]  # (1')
+            ticks = clock.ticks(i, t0)
             written = da[ticks, :, block[i]]
             dx[ticks] += written @ W_xh[:, block[i]].T  # (1')
             dW_i = flat(x[ticks]).T @ flat(written)

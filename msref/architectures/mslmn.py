@@ -184,7 +184,7 @@ class MultiScaleLMN:
         n_time, n_batch, _ = x.shape
         g, n_hid, block = self.n_modules, self.n_hid, self._blocks()
         W_hm, b_m = params["W_hm"], params["b_m"]
-        W = self._readers(params, xp)
+        W, clock = self._readers(params, xp), self.clock
 
         h = (flat(x) @ params["W_xh"] + params["b_h"]).reshape(
             n_time, n_batch, n_hid
@@ -205,11 +205,11 @@ class MultiScaleLMN:
         for i in reversed(range(g)):
             give(i, m[0][:, block[i]])
         for t in range(n_time):
-            active = self.clock.n_active(t0 + t)
-            now = slice(active * self.n_mem)
+            active = clock.n_active(t0 + t)
+            now, later = self._split(active)
             h[t] += given[0][:, :n_hid]  # (1)
             xp.tanh(h[t], out=h[t])  # (2)
-            m[t + 1] = m[t]  # (4)
+            m[t + 1][:, later] = m[t][:, later]  # (4)
             if active:
                 m[t + 1][:, now] = h[t] @ W_hm[:, now] + b_m[now]  # (3) (4)
             for i in reversed(range(active)):
@@ -242,21 +242,18 @@ class MultiScaleLMN:
         g, n_hid, block = self.n_modules, self.n_hid, self._blocks()
         t0 = int(tape["t"][0])
         W_hm = params["W_hm"]
-        W = self._readers(params, xp)
+        W, clock = self._readers(params, xp), self.clock
 
         da = d_tanh(h)  # (2'), all steps
         da_m = xp.zeros(m_prev.shape, dy.dtype)
-        # asked[i][k]: what the readers of m^i, h and modules 0 .. i, ask of
-        # it in its k-th hold; hold[i] is the k we are in
-        hold = [self.clock.n_holds(i, t0, n_time) - 1 for i in range(g)]
-        asked = [
-            xp.zeros((hold[i] + 1, n_batch, W[i].shape[1]), dy.dtype)
-            for i in range(g)
-        ]
+        # asked[i]: what the readers of m^i, h and modules 0 .. i, ask of it
+        # while it holds; dW[i] is the gradient of W[i]
+        asked = [xp.zeros((n_batch, w.shape[1]), dy.dtype) for w in W]
+        dW = [xp.zeros_like(w) for w in W]
         dm = dstate["m"]
         for t in reversed(range(n_time)):
-            active = self.clock.n_active(t0 + t)
-            now = slice(active * self.n_mem)
+            active = clock.n_active(t0 + t)
+            now, _ = self._split(active)
             if self.output == "memory":
                 dm += dy[t]  # (5')
             da_m[t][:, now] = dm[:, now]  # (4')
@@ -266,19 +263,18 @@ class MultiScaleLMN:
                 dh += dy[t]  # (5')
             da[t] *= dh  # (2')
             if detached is None or not detached[t]:
-                asked[0][hold[0]][:, :n_hid] += da[t]  # (1')
+                asked[0][:, :n_hid] += da[t]  # (1')
             for i in range(active):
-                own = asked[i][hold[i]][:, -self.n_mem :]
-                own += da_m[t][:, block[i]]  # (3')
+                asked[i][:, -self.n_mem :] += da_m[t][:, block[i]]  # (3')
             # m_{t-1} was written at its ticks: there its hold is complete
-            wrote = self.clock.n_active(t0 + t - 1) if t else g
+            wrote = clock.n_active(t0 + t - 1) if t else g
             for i in range(wrote):
-                all_asked = asked[i][hold[i]]
-                dm[:, block[i]] += all_asked @ W[i].T  # (1') (3')
-                hold[i] -= 1
+                m_i = m_prev[t][:, block[i]]
+                dm[:, block[i]] += asked[i] @ W[i].T  # (1') (3')
+                dW[i] += m_i.T @ asked[i]  # (1') (3')
                 if i + 1 < g:
-                    width = all_asked.shape[1]
-                    asked[i + 1][hold[i + 1]][:, :width] += all_asked
+                    asked[i + 1][:, : W[i].shape[1]] += asked[i]
+                asked[i][...] = 0.0
 
         grads = {
             "W_xh": flat(x).T @ flat(da),  # (1')
@@ -289,13 +285,9 @@ class MultiScaleLMN:
             "b_m": xp.zeros_like(params["b_m"]),
         }
         for i in range(g):
-            ticks = self.clock.ticks(i, t0)
-            held = slice(ticks.start + 1, None, ticks.step)
-            dW = m_prev[0][:, block[i]].T @ asked[i][0]
-            dW += flat(m_prev[held, :, block[i]]).T @ flat(asked[i][1:])
-            grads["W_mh"][block[i]] = dW[:, :n_hid]  # (1')
-            read = slice((i + 1) * self.n_mem)
-            grads["W_mm"][block[i], read] = dW[:, n_hid:]  # (3')
+            grads["W_mh"][block[i]] = dW[i][:, :n_hid]  # (1')
+            grads["W_mm"][block[i], : block[i].stop] = dW[i][:, n_hid:]  # (3')
+            ticks = clock.ticks(i, t0)
             written = flat(da_m[ticks, :, block[i]])
             grads["W_hm"][:, block[i]] = flat(h[ticks]).T @ written  # (3')
             grads["b_m"][block[i]] = written.sum(0)  # (3')
@@ -316,6 +308,11 @@ class MultiScaleLMN:
         """Return where each module's units are."""
         n = self.n_mem
         return [slice(i * n, (i + 1) * n) for i in range(self.n_modules)]
+
+    def _split(self, active: int) -> tuple[slice, slice]:
+        """Return where the units are that tick, and those that hold."""
+        n = active * self.n_mem
+        return slice(n), slice(n, None)
 
     def _readers(self, params: Arrays, xp: ModuleType) -> list[Array]:
         """Return, for each module, its weights to h and to modules 0 .. i."""

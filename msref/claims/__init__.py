@@ -2,9 +2,12 @@
 
 from msref.claims.base import Claim, Job, Paper, Setting, Table
 from msref.claims.lmn import LMN_PAPERS
+from msref.claims.mslmn import MSLMN_PAPERS
 from msref.claims.run import reproduce
 
 __all__ = ["PAPERS", "Claim", "Job", "Paper", "Setting", "Table", "reproduce"]
 
-PAPERS: dict[str, Paper] = {paper.name: paper for paper in (LMN_PAPERS,)}
+PAPERS: dict[str, Paper] = {
+    paper.name: paper for paper in (LMN_PAPERS, MSLMN_PAPERS)
+}
 """Short name -> paper, in reading order."""

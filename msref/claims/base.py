@@ -59,12 +59,14 @@ class Job:
             to go on after an interruption.
         settings: JSON-ready arguments; they decide the result.
         cost: rough seconds; the longest jobs start first.
+        alone: nothing else runs beside it, because it takes times.
     """
 
     key: str
     function: Callable[..., Result]
     settings: Mapping[str, Any]
     cost: float = 1.0
+    alone: bool = False
 
     @property
     def recorded(self) -> dict[str, Any]:

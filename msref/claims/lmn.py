@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from msref.claims.base import (
     FAILS,
@@ -37,6 +36,7 @@ from msref.claims.memory import (
     repeat_last_frame,
 )
 from msref.claims.training import KINDS, n_params, train_network
+from msref.claims.verdicts import beats, mean, points
 from msref.data import find_polyphonic
 
 N_HID, N_MEM, N_WINDOW = 50, 100, 5
@@ -218,9 +218,7 @@ def _recall(setting: Setting, results: dict[str, Result]) -> Claim:
         "qualitative",
         f"frames of {dataset} that can be read back linearly from"
         f" {N_RECALL[setting.scale]} units, lags 0 to {MAX_LAG}: "
-        + ", ".join(
-            f"{ENCODINGS[k]} {_mean(v, 2)}" for k, v in capacity.items()
-        )
+        + ", ".join(f"{ENCODINGS[k]} {mean(v, 2)}" for k, v in capacity.items())
         + "; on white noise, 24 units for 8 inputs: "
         + ", ".join(f"{ENCODINGS[k]} {v:.2f}" for k, v in noise.items()),
         HOLDS if ours > best else FAILS,
@@ -237,14 +235,14 @@ def _on_music(
     accuracy = _accuracies(results, dataset)
     size = n_params(N_HID, N_MEM)
     ours, standard = accuracy["lmn pre-trained"], accuracy["lmn"]
-    where = f"{dataset}, {len(ours)} seeds"
+    where = f"pooled frame accuracy on {dataset}, {len(ours)} seeds"
     baseline = results["baselines"]["repeat_last_frame"]
     if dataset != _datasets(results)[0]:
         data = str(setting.data) if setting.data else None
         baseline = repeat_last_frame(music(dataset, data))
     short = max(values.max() for values in accuracy.values()) < baseline
     claims = [
-        _beats(
+        beats(
             "c1",
             "Pre-training makes the Linear Memory Network better than the same"
             " network trained from a standard start.",
@@ -254,7 +252,7 @@ def _on_music(
             ("LMN, pre-trained", ours),
             [("LMN, standard start", standard)],
         ),
-        _beats(
+        beats(
             "c2",
             "The pre-trained Linear Memory Network is better than an RNN and"
             f" an LSTM of its size ({size} parameters).",
@@ -289,7 +287,7 @@ def _on_music(
         ]
     if "lstm x5" in accuracy:
         claims.append(
-            _beats(
+            beats(
                 "c3",
                 text,
                 source,
@@ -307,66 +305,13 @@ def _on_music(
                 source,
                 published,
                 "at this scale only against an LSTM of equal size:"
-                f" {_points(ours.mean() - accuracy['lstm'].mean())}",
+                f" {points(ours.mean() - accuracy['lstm'].mean())}",
                 NOT_COMPARABLE,
                 "other pieces and another split than the paper's, and no LSTM"
                 " of five times the size; --scale full --data has both",
             )
         )
     return claims
-
-
-def _beats(
-    key: str,
-    text: str,
-    source: str,
-    published: str,
-    where: str,
-    ours: tuple[str, np.ndarray],
-    others: list[tuple[str, np.ndarray]],
-) -> Claim:
-    """Decide whether one network is better than each of some others.
-
-    Welch's one-sided t-test over seeds at 5 %, for each of them.
-    """
-    told, beaten = [f"{ours[0]} {_percent(ours[1])}"], []
-    for name, theirs in others:
-        difference = float(ours[1].mean() - theirs.mean())
-        p = 1.0
-        if len(ours[1]) > 1 and difference != 0.0:
-            p = float(
-                stats.ttest_ind(
-                    ours[1], theirs, equal_var=False, alternative="greater"
-                ).pvalue
-            )
-        told.append(f"{name} {_percent(theirs)} ({_points(difference)})")
-        beaten.append((name, difference, p))
-    if len(ours[1]) < 2:
-        return Claim(
-            key, text, source, published,
-            f"pooled frame accuracy on {where}: " + ", ".join(told),
-            NOT_COMPARABLE, "one seed has no spread to compare with",
-        )  # fmt: skip
-    lost = [name for name, d, _ in beaten if d <= 0]
-    unsure = [name for name, d, p in beaten if d > 0 and not p < 0.05]
-    if lost:
-        reason = f"it is not better than {' and '.join(lost)}"
-    elif unsure:
-        reason = (
-            f"better than {' and '.join(unsure)} on average, but within the"
-            " spread over seeds"
-        )
-    else:
-        reason = "better by more than the spread over seeds explains"
-    return Claim(
-        key,
-        text,
-        source,
-        published,
-        f"pooled frame accuracy on {where}: " + ", ".join(told),
-        HOLDS if not lost and not unsure else FAILS,
-        reason + " (Welch's test, one-sided, 5 %)",
-    )
 
 
 def _anchors(results: dict[str, Result]) -> Claim:
@@ -415,7 +360,7 @@ def _recall_table(results: dict[str, Result]) -> Table:
                 (
                     dataset,
                     ENCODINGS[encoding],
-                    _mean(capacity, 2),
+                    mean(capacity, 2),
                     *(f"{r2[k]:.3f}" for k in (0, 2, 4, 8, 16)),
                 )
             )
@@ -440,8 +385,8 @@ def _music_table(results: dict[str, Result], dataset: str) -> Table:
                 (
                     name,
                     f"{found[0]['n_params']:,}",
-                    *(_mean(100 * accuracy[form], 1) for form in forms),
-                    _mean(np.array([r["test_loss"] for r in found]), 3),
+                    *(mean(100 * accuracy[form], 1) for form in forms),
+                    mean(np.array([r["test_loss"] for r in found]), 3),
                     ", ".join(sorted({f"{r['rate']:g}" for r in found})),
                 )
             )
@@ -524,20 +469,6 @@ def _accuracies(
     return {kind: values for kind, values in found.items() if len(values)}
 
 
-def _mean(values: np.ndarray, digits: int) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
-
-
-def _percent(values: np.ndarray) -> str:
-    return f"{_mean(100 * values, 1)} %"
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f} points"
-
-
 # --- figures ----------------------------------------------------------------
 
 
@@ -582,8 +513,10 @@ def draw(results: dict[str, Result], folder: Path) -> list[Path]:
             for kind in accuracy:
                 curves = [r["curve"] for r in _of(results, dataset, kind)]
                 shortest = min(map(len, curves))
-                mean = np.mean([c[:shortest] for c in curves], axis=0)
-                axes.plot(range(1, shortest + 1), 100 * mean, label=KINDS[kind])
+                curve = np.mean([c[:shortest] for c in curves], axis=0)
+                axes.plot(
+                    range(1, shortest + 1), 100 * curve, label=KINDS[kind]
+                )
             axes.set_xlabel("epoch (of fine-tuning, for the pre-trained)")
             axes.set_ylabel("validation accuracy, %")
             axes.set_title(f"Learning on {dataset}, mean over seeds")

@@ -61,6 +61,7 @@ def recoverability(
     test: Sequence[tuple[Array, Array]],
     max_lag: int,
     every: int = 1,
+    period: int = 1,
 ) -> list[float]:
     """Measure how well x_{t-k} can be read linearly from a state, over k.
 
@@ -74,6 +75,8 @@ def recoverability(
         train, valid, test: pairs of states (n_time, n_mem) and inputs
             (n_time, n_in).
         every: distance of the lags that are looked at.
+        period: distance of the times t that count; states of modules with
+            clocks are compared at t where all of them tick.
 
     Returns
         R2(k) for k = 0, every, 2 every, …, max_lag. With every = 1 its sum is
@@ -81,18 +84,20 @@ def recoverability(
     """
     curve = []
     for k in range(0, max_lag + 1, every):
-        fits = _ridge(*_lagged(train, k))
-        scores = [_r2(fit, *_lagged(valid, k)) for fit in fits]
+        fits = _ridge(*_lagged(train, k, period))
+        scores = [_r2(fit, *_lagged(valid, k, period)) for fit in fits]
         best = fits[int(np.argmax(scores))]
-        curve.append(max(0.0, _r2(best, *_lagged(test, k))))
+        curve.append(max(0.0, _r2(best, *_lagged(test, k, period))))
     return curve
 
 
 def _lagged(
-    pairs: Sequence[tuple[Array, Array]], k: int
+    pairs: Sequence[tuple[Array, Array]], k: int, period: int
 ) -> tuple[Array, Array]:
-    m = [m[k:] for m, x in pairs if len(x) > k]
-    x = [x[: len(x) - k] for m, x in pairs if len(x) > k]
+    """Return m_t and x_{t-k} at all t >= k that are multiples of period."""
+    first = -(-k // period) * period
+    m = [m[first::period] for m, _ in pairs]
+    x = [x[first - k : len(x) - k : period] for _, x in pairs if len(x) > first]
     return np.concatenate(m), np.concatenate(x)
 
 

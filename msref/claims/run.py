@@ -10,9 +10,11 @@ FOLDER/*.png             figures
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import os
 import platform
+import shutil
 import signal
 import threading
 import time
@@ -29,7 +31,17 @@ from typing import Any
 from msref import files
 from msref.claims.base import Job, Paper, Result, Setting
 
-THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+WORKERS = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # glibc hands large arrays back to the system at every pass and asks for
+    # new ones, whose pages cost more time than the arithmetic on them.
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+}
+"""The environment of workers: one BLAS thread each, since they share the
+cores, and memory that is used again."""
 
 
 def reproduce(
@@ -68,11 +80,13 @@ def reproduce(
         (job for job in jobs if job.key not in done), key=lambda job: -job.cost
     )
     if fresh:
-        for part in (folder / "jobs").glob("*.part*"):
-            part.unlink()
+        _remove(folder / "jobs", "*.part*")
     if progress is not None:
         progress(len(done), len(jobs))
-    for job, result, seconds in _run_all(missing, folder, workers):
+    for job, result, seconds in itertools.chain(
+        _run_all([job for job in missing if job.alone], folder, 1),
+        _run_all([job for job in missing if not job.alone], folder, workers),
+    ):
         done[job.key] = {
             "fingerprint": job.fingerprint,
             "settings": job.recorded,
@@ -80,8 +94,7 @@ def reproduce(
             "seconds": round(seconds, 3),
         }
         files.write_json(folder / "jobs" / f"{job.key}.json", done[job.key])
-        for part in (folder / "jobs").glob(f"{job.key}.*part*"):
-            part.unlink()
+        _remove(folder / "jobs", f"{job.key}.*part*")
         if progress is not None:
             progress(len(done), len(jobs))
 
@@ -115,6 +128,15 @@ def reproduce(
     return plain
 
 
+def _remove(folder: Path, pattern: str) -> None:
+    """Remove checkpoints: files, or folders of them."""
+    for part in folder.glob(pattern):
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink()
+
+
 def _finished(jobs: list[Job], folder: Path) -> dict[str, Any]:
     """Read what was found before with the same settings and source."""
     found = {}
@@ -134,7 +156,7 @@ def _run_all(
     if not jobs:
         return
     n_workers = min(workers or os.cpu_count() or 1, len(jobs))
-    with _one_thread_each():
+    with _environment():
         pool = ProcessPoolExecutor(
             n_workers, mp_context=get_context("spawn"), initializer=_end_with_us
         )
@@ -194,10 +216,10 @@ def _timed(job: Job, path: str) -> tuple[Result, float]:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let child processes start with one BLAS thread: they share the cores."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
+def _environment() -> Iterator[None]:
+    """Let child processes start with the environment of ``WORKERS``."""
+    before = {name: os.environ.get(name) for name in WORKERS}
+    os.environ.update(WORKERS)
     try:
         yield
     finally:

@@ -3,7 +3,7 @@ import pytest
 
 from msref.architectures import LSTM
 from msref.claims import PAPERS, Setting
-from msref.claims.lmn import _beats, draw, jobs, judge
+from msref.claims.lmn import draw, jobs, judge
 from msref.claims.memory import (
     closed_form_baselines,
     recall_curve,
@@ -15,33 +15,34 @@ from msref.claims.training import (
     n_params,
     train_network,
 )
+from msref.claims.verdicts import beats
 
 
-def beats(ours, *others):
+def outcome(ours, *others):
     named = [(f"other {k}", np.array(o)) for k, o in enumerate(others)]
-    return _beats("k", "", "", "", "", ("ours", np.array(ours)), named)
+    return beats("k", "", "", "", "", ("ours", np.array(ours)), named)
 
 
 def test_a_clear_difference_holds():
-    claim = beats([0.30, 0.31, 0.32], [0.20, 0.21, 0.22])
+    claim = outcome([0.30, 0.31, 0.32], [0.20, 0.21, 0.22])
     assert claim.verdict == "holds"
     assert "+10.0 points" in claim.measured
 
 
 def test_a_difference_within_the_spread_does_not():
-    claim = beats([0.20, 0.31, 0.42], [0.19, 0.30, 0.40])
+    claim = outcome([0.20, 0.31, 0.42], [0.19, 0.30, 0.40])
     assert claim.verdict == "does not hold here"
     assert "within the spread" in claim.reason
 
 
 def test_one_better_competitor_is_enough_to_fail():
-    claim = beats([0.30, 0.31, 0.32], [0.1, 0.11, 0.12], [0.4, 0.41, 0.42])
+    claim = outcome([0.30, 0.31, 0.32], [0.1, 0.11, 0.12], [0.4, 0.41, 0.42])
     assert claim.verdict == "does not hold here"
     assert claim.reason.startswith("it is not better than other 1")
 
 
 def test_one_seed_decides_nothing():
-    assert beats([0.5], [0.1]).verdict == "not comparable"
+    assert outcome([0.5], [0.1]).verdict == "not comparable"
 
 
 def test_matched_networks_have_the_parameters_they_should():
