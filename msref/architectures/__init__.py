@@ -104,8 +104,12 @@ REGISTRY: dict[str, Entry] = {
         "Koutník, Greff, Gomez & Schmidhuber, A Clockwork RNN",
         2014,
         (
-            ClockworkRNN(3, 2, 4),
+            ClockworkRNN(3, 4, 1),
             ClockworkRNN(3, 4, 2, activation="linear", origin=1),
+            ClockworkRNN(2, 4, 3, first=1),
+            ClockworkRNN(3, 2, 4),
+            ClockworkRNN(4, 2, 5, activation="linear"),
+            ClockworkRNN(4, 3, 6),
         ),
     ),
     "mslmn": Entry(
@@ -114,9 +118,12 @@ REGISTRY: dict[str, Entry] = {
         " Neural Network Exploiting a Multi-Scale Dynamic Memory",
         2020,
         (
-            MultiScaleLMN(4, 5, 2, 3),
+            MultiScaleLMN(3, 5, 4, 1, output="hidden", learned_start=True),
             MultiScaleLMN(3, 5, 4, 2, output="hidden", origin=1),
+            MultiScaleLMN(4, 5, 2, 3),
             MultiScaleLMN(2, 5, 3, 4, learned_start=True, first=1),
+            MultiScaleLMN(3, 4, 2, 5, output="hidden", learned_start=True),
+            MultiScaleLMN(3, 4, 2, 6, learned_start=True),
         ),
     ),
     "stack": Entry(
