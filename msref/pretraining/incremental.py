@@ -24,7 +24,7 @@ from msref.pretraining.growth import (
     modules_of,
 )
 from msref.training.fitting import Fit, fit
-from msref.training.model import Model, Pair
+from msref.training.model import AnyPair, Model
 from msref.training.optimisers import Optimiser
 from msref.training.states import Record
 
@@ -84,8 +84,8 @@ class IncrementalTraining:
         self,
         model: Model,
         params: Arrays,
-        train: Sequence[Pair],
-        valid: Sequence[Pair],
+        train: Sequence[AnyPair],
+        valid: Sequence[AnyPair],
         *,
         optimiser: Optimiser,
         rng: np.random.Generator,
@@ -170,7 +170,7 @@ class IncrementalTraining:
         )
 
     def _data(
-        self, train: Sequence[Pair], rng: np.random.Generator
+        self, train: Sequence[AnyPair], rng: np.random.Generator
     ) -> dict[str, Any]:
         """Return what a growth is fitted to."""
         targets: list[Array] | None = None

@@ -25,7 +25,7 @@ from msref.training.metrics import (
     class_accuracy,
     frame_accuracy,
 )
-from msref.training.model import LOSSES, Batch, Model, Pair
+from msref.training.model import LOSSES, AnyPair, Batch, Model, Pair
 from msref.training.optimisers import (
     SGD,
     Adam,
@@ -40,6 +40,7 @@ __all__ = [
     "LOSSES",
     "SGD",
     "Adam",
+    "AnyPair",
     "Batch",
     "ClassAccuracy",
     "DivergedError",

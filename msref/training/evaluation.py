@@ -10,13 +10,13 @@ import numpy.typing as npt
 from msref.architectures.base import check_shape
 from msref.arrays import Arrays
 from msref.training.metrics import Metric, Tally
-from msref.training.model import Batch, Model, Pair
+from msref.training.model import AnyPair, Batch, Model, Pair
 
 
 def evaluate(
     model: Model,
     params: Arrays,
-    data: Sequence[Pair],
+    data: Sequence[AnyPair],
     metric: Metric | None = None,
     n_batch: int = 32,
 ) -> dict[str, float]:
@@ -70,7 +70,9 @@ def by_length(
     ]
 
 
-def check_pairs(label: str, data: Sequence[Pair], model: Model) -> list[Pair]:
+def check_pairs(
+    label: str, data: Sequence[AnyPair], model: Model
+) -> list[Pair]:
     """Return data as arrays.
 
     Raises

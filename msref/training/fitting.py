@@ -24,7 +24,7 @@ from msref.training.checkpoints import (
 )
 from msref.training.evaluation import check_pairs
 from msref.training.metrics import Metric
-from msref.training.model import Model, Pair
+from msref.training.model import AnyPair, Model
 from msref.training.optimisers import Optimiser
 from msref.training.states import (
     CRITERIA,
@@ -69,8 +69,8 @@ class Fit:
 def fit(
     model: Model,
     params: Arrays,
-    train: Sequence[Pair],
-    valid: Sequence[Pair],
+    train: Sequence[AnyPair],
+    valid: Sequence[AnyPair],
     *,
     optimiser: Optimiser,
     rng: np.random.Generator,

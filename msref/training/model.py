@@ -37,6 +37,9 @@ LOSSES: dict[str, LossFunction] = {
 Pair = tuple[Array, Array]
 """An input (n_time, n_in) and its target; see ``Batch.of``."""
 
+AnyPair = tuple[Array, Array | int]
+"""The same, or with a single class as the target."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -57,7 +60,7 @@ class Batch:
 
     @classmethod
     def of(
-        cls, pairs: Sequence[Pair], dtype: npt.DTypeLike = np.float64
+        cls, pairs: Sequence[AnyPair], dtype: npt.DTypeLike = np.float64
     ) -> Batch:
         """Put pairs side by side, padded with zeros.
 
