@@ -2,9 +2,9 @@
 
 architectures   one file each: equations, forward, backward by hand
 verification    independent witnesses for every gradient
-pretraining     the closed-form linear autoencoder, and starts from it
+pretraining     the closed-form linear autoencoder, starts from it, growth
 training        losses, models, optimisers, fitting
-data            music, batches, generated sequences
+data            music, labelled sequences, generated ones, batches
 claims          the papers' claims as experiments
 """
 

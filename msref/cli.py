@@ -283,7 +283,7 @@ def reproduce_command(
         Path | None,
         typer.Option(
             help="Canonical music set (.mat), or a folder of them, instead of"
-            " the embedded chorales."
+            " the embedded chorales; for lmn."
         ),
     ] = None,
     seeds: Annotated[
@@ -307,14 +307,21 @@ def reproduce_command(
     """
     from msref.claims import PAPERS, Setting, reproduce
 
-    for name in names or PAPERS:
+    taking_data = [name for name, paper in PAPERS.items() if paper.takes_data]
+    chosen = names or (list(PAPERS) if data is None else taking_data)
+    for name in chosen:
         if name not in PAPERS:
             raise ValueError(
                 f"there is no paper {name!r}, expected one of"
                 f" {', '.join(PAPERS)}"
             )
+        if data is not None and name not in taking_data:
+            raise ValueError(
+                f"{name} has data of its own, --data is for"
+                f" {', '.join(taking_data)}"
+            )
     told = []
-    for name in names or PAPERS:
+    for name in chosen:
         paper = PAPERS[name]
         if scale not in paper.seeds:
             raise ValueError(f"scale is {scale!r}, expected quick or full")

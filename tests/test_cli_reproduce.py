@@ -57,6 +57,10 @@ WRONG = {
     "no seeds": (["--seeds=0"], "--seeds"),
     "unknown option": (["--nope"], "--nope"),
     "no such data": (["--data=nope.mat"], "nope.mat"),
+    "data for none": (
+        ["mslmn", "--data=nope.mat"],
+        "mslmn has data of its own",
+    ),
     "target is no folder": (["--out=/dev/null/runs"], "/dev/null"),
 }
 

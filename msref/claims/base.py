@@ -31,8 +31,8 @@ class Setting:
     Attributes
         scale: ``"quick"``, minutes on two cores, or ``"full"``, hours.
         seeds: one run of every random job for each.
-        data: folder or file of the canonical music sets; ``None`` for the
-            embedded chorales.
+        data: folder or file of the canonical music sets; ``None`` for what
+            msref has itself.
     """
 
     scale: str = "quick"
@@ -141,6 +141,7 @@ class Paper:
         judge: setting, results by job -> claims and tables.
         draw: results by job, folder -> figures written there.
         scaled_down: what differs from the papers' own experiments.
+        takes_data: runs on music sets that the caller has.
         seeds: scale -> default number of seeds.
     """
 
@@ -152,6 +153,7 @@ class Paper:
     ]
     draw: Callable[[dict[str, Result], Path], list[Path]]
     scaled_down: str
+    takes_data: bool = False
     seeds: Mapping[str, int] = field(
         default_factory=lambda: {"quick": 2, "full": 5}
     )

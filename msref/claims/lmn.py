@@ -526,6 +526,7 @@ def draw(results: dict[str, Result], folder: Path) -> list[Path]:
 
 LMN_PAPERS = Paper(
     name="lmn",
+    takes_data=True,
     title="Linear Memory Networks and encoding-based memory",
     jobs=jobs,
     judge=judge,

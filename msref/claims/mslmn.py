@@ -74,11 +74,6 @@ MEMORIES = {
 
 def jobs(setting: Setting) -> list[Job]:
     """List the independent pieces of work behind the claims."""
-    if setting.data is not None:
-        raise ValueError(
-            f"data is {setting.data}, expected none: these claims have sets"
-            " of their own, which are fetched on first use"
-        )
     full = setting.scale == "full"
     waves = list(WAVEFORMS) if full else ["chirp", "sum-of-sines"]
     seconds = {"rnn": 1, "lmn": 2}  # for one, of the others for four

@@ -106,7 +106,7 @@ def reproduce(
         "title": paper.title,
         "scale": setting.scale,
         "seeds": list(setting.seeds),
-        "data": setting.data.name if setting.data else "embedded chorales",
+        "data": setting.data.name if setting.data else "msref's own",
         "scaled_down": paper.scaled_down,
         "date": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
         "versions": {

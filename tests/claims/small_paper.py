@@ -47,4 +47,4 @@ def paper(log, pause=0.0, fail=-1, n_jobs=4):
     def draw(results, folder: Path):
         return []
 
-    return Paper("small", "A small paper", jobs, judge, draw, "nothing")
+    return Paper("small", "A small paper", jobs, judge, draw, "nothing", True)
