@@ -20,8 +20,10 @@ from msref.architectures.base import (
 from msref.architectures.clock import Clock
 from msref.architectures.clockwork import ClockworkRNN
 from msref.architectures.combine import Bidirectional, Parallel, Stack
+from msref.architectures.durnn import DuRNN
 from msref.architectures.elman import Elman
 from msref.architectures.gru import GRU
+from msref.architectures.indrnn import IndRNN
 from msref.architectures.lmn import LMN
 from msref.architectures.lstm import LSTM
 from msref.architectures.mslmn import MultiScaleLMN
@@ -37,9 +39,11 @@ __all__ = [
     "Bidirectional",
     "Clock",
     "ClockworkRNN",
+    "DuRNN",
     "Elman",
     "Entry",
     "Gradients",
+    "IndRNN",
     "MultiScaleLMN",
     "Parallel",
     "Stack",
@@ -124,6 +128,30 @@ REGISTRY: dict[str, Entry] = {
             MultiScaleLMN(2, 5, 3, 4, learned_start=True, first=1),
             MultiScaleLMN(3, 4, 2, 5, output="hidden", learned_start=True),
             MultiScaleLMN(3, 4, 2, 6, learned_start=True),
+        ),
+    ),
+    "indrnn": Entry(
+        IndRNN,
+        "Li, Li, Cook, Zhu & Gao, Independently Recurrent Neural Network"
+        " (IndRNN): building a longer and deeper RNN",
+        2018,
+        (
+            IndRNN(3, 5),
+            IndRNN(4, 3, activation="tanh", horizon=20, reads="last"),
+        ),
+    ),
+    "durnn": Entry(
+        DuRNN,
+        "Zhang, Li, Ye, Zhu & Li, Learning Various Length Dependence by Dual"
+        " Recurrent Neural Networks",
+        2021,
+        (
+            DuRNN(3, 4, 5),
+            DuRNN(4, 3, 5, activation="tanh", output="long"),
+            DuRNN(5, 3, 4, selection="open", output="short"),
+            DuRNN(4, 5, 3, activation="tanh", selection="open"),
+            DuRNN(3, 5, 4, selection="none", output="long"),
+            DuRNN(5, 4, 3, activation="tanh", selection="none", horizon=9),
         ),
     ),
     "stack": Entry(

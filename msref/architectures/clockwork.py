@@ -96,6 +96,11 @@ class ClockworkRNN:
         """Units of the output."""
         return self.n_modules * self.n_hid
 
+    @property
+    def constrained(self) -> tuple[str, ...]:
+        """Parameters that carry the state through time, to be kept small."""
+        return ("W_hh",)
+
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
         return {

@@ -67,6 +67,15 @@ class _Combined:
             for name in getattr(part, "kinks", ())
         )
 
+    @property
+    def constrained(self) -> tuple[str, ...]:
+        """Parameters that carry the parts' states through time."""
+        return tuple(
+            f"{k}/{name}"
+            for k, part in enumerate(self.parts)
+            for name in getattr(part, "constrained", ())
+        )
+
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
         return {

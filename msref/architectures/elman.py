@@ -74,6 +74,11 @@ class Elman:
         """Traced quantities at whose zero the output has no derivative."""
         return ("a",) if ACTIVATIONS[self.activation].has_kink else ()
 
+    @property
+    def constrained(self) -> tuple[str, ...]:
+        """Parameters that carry the state through time, to be kept small."""
+        return ("W_hh",)
+
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
         return {

@@ -94,6 +94,11 @@ class GRU:
         """Units of the output."""
         return self.n_hid
 
+    @property
+    def constrained(self) -> tuple[str, ...]:
+        """Parameters that carry the state through time, to be kept small."""
+        return ("W_hr", "W_hz", "W_hn")
+
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
         x, h = (self.n_in, self.n_hid), (self.n_hid, self.n_hid)

@@ -89,6 +89,11 @@ class LMN:
         """Units of the output."""
         return self.n_mem if self.output == "memory" else self.n_hid
 
+    @property
+    def constrained(self) -> tuple[str, ...]:
+        """Parameters that carry the state through time, to be kept small."""
+        return ("W_mm",)
+
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
         return {

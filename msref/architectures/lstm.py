@@ -80,6 +80,11 @@ class LSTM:
         """Units of the output."""
         return self.n_hid
 
+    @property
+    def constrained(self) -> tuple[str, ...]:
+        """Parameters that carry the state through time, to be kept small."""
+        return ("W_hi", "W_hf", "W_hg", "W_ho")
+
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
         x, h = (self.n_in, self.n_hid), (self.n_hid, self.n_hid)

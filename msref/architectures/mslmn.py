@@ -117,6 +117,11 @@ class MultiScaleLMN:
         memory = self.n_modules * self.n_mem
         return memory if self.output == "memory" else self.n_hid
 
+    @property
+    def constrained(self) -> tuple[str, ...]:
+        """Parameters that carry the state through time, to be kept small."""
+        return ("W_mm",)
+
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
         memory = self.n_modules * self.n_mem

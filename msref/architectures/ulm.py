@@ -92,6 +92,11 @@ class ULM:
         """Units of the output."""
         return self.n_window * self.n_hid
 
+    @property
+    def constrained(self) -> tuple[str, ...]:
+        """Parameters that carry the state through time, to be kept small."""
+        return ("W_wh",)
+
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
         return {

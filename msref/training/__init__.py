@@ -1,6 +1,14 @@
 """Losses, models, optimisers, the fitting loop and its checkpoints."""
 
 from msref.training.checkpoints import read_checkpoint, write_checkpoint
+from msref.training.constraints import (
+    Constraint,
+    Elementwise,
+    Magnitude,
+    SingularValues,
+    SpectralNorm,
+    bounds,
+)
 from msref.training.ctc import (
     CTC,
     best_path,
@@ -43,12 +51,15 @@ __all__ = [
     "AnyPair",
     "Batch",
     "ClassAccuracy",
+    "Constraint",
     "DivergedError",
+    "Elementwise",
     "Fit",
     "FrameAccuracy",
     "LabelAccuracy",
     "Loss",
     "LossFunction",
+    "Magnitude",
     "Metric",
     "Model",
     "Optimiser",
@@ -56,10 +67,13 @@ __all__ = [
     "Pair",
     "Penalty",
     "Record",
+    "SingularValues",
+    "SpectralNorm",
     "State",
     "Tally",
     "bernoulli_cross_entropy",
     "best_path",
+    "bounds",
     "class_accuracy",
     "clip_by_global_norm",
     "evaluate",

@@ -14,6 +14,7 @@ from msref.architectures.base import Shapes, check_tree, run_forward, scan
 from msref.arrays import Array, Arrays, count, prefixed, under
 from msref.data.batching import pad
 from msref.functional import flat, glorot_uniform
+from msref.training.constraints import Constraints
 from msref.training.ctc import temporal_classification
 from msref.training.losses import (
     LossFunction,
@@ -129,13 +130,16 @@ class Model:
         frozen: names that have no gradient and are never updated, or the
             first parts of names: "core/W_mm", "core/0", "core".
         penalty: added to the loss in training; validation leaves it out.
+        constraints: names of parameters, each with its bound; a fit projects
+            them at the start and after every update. See
+            ``msref.training.constraints.bounds``.
 
     Start
         The core draws first, then W_yo Glorot-uniform; b_o is zero.
 
     Raises
         ValueError: n_out below 1; a loss, a frozen name, or a name in the
-            penalty that does not exist.
+            penalty or the constraints that does not exist.
     """
 
     core: Any
@@ -143,6 +147,7 @@ class Model:
     loss: str = "bernoulli"
     frozen: tuple[str, ...] = ()
     penalty: Penalty | None = None
+    constraints: Constraints = ()
 
     def __post_init__(self) -> None:
         if self.n_out < 1:
@@ -162,6 +167,12 @@ class Model:
             if name not in names:
                 raise ValueError(
                     f"the penalty is on {name!r}, expected a name in"
+                    f" {sorted(names)}"
+                )
+        for name, _ in self.constraints:
+            if name not in names:
+                raise ValueError(
+                    f"constraints hold {name!r}, expected names in"
                     f" {sorted(names)}"
                 )
 
@@ -198,6 +209,13 @@ class Model:
             for name, array in params.items()
             if not any(_starts(name, start) for start in self.frozen)
         }
+
+    def projected(self, params: Arrays) -> Arrays:
+        """Return the parameters, each within its bound."""
+        within = dict(params)
+        for name, constraint in self.constraints:
+            within[name] = constraint.project(within[name])
+        return within
 
     def n_params(self, params: Arrays, frozen: bool = True) -> int:
         """Count the numbers in ``params``, with or without the frozen."""

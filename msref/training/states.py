@@ -91,8 +91,9 @@ def first_state(
     fresh = plan.optimiser.init(plan.model.trainable(params))
     if optimiser_state is not None:
         _check_optimiser_state(optimiser_state, fresh)
+    params = plan.model.projected(params)
     return State(
-        params=dict(params),
+        params=params,
         best=dict(params),
         optimiser=dict(fresh if optimiser_state is None else optimiser_state),
         rng=plan.rng.bit_generator.state,
@@ -161,6 +162,7 @@ def _after_update(
         params, optimiser = plan.optimiser.update(
             state.params, grads, state.optimiser
         )
+        params = plan.model.projected(params)
     n_terms = plan.model.loss_function.n_terms(batch.mask, batch.x.shape)
     return replace(
         state,

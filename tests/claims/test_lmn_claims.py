@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from msref.architectures import LSTM
@@ -15,34 +14,6 @@ from msref.claims.training import (
     n_params,
     train_network,
 )
-from msref.claims.verdicts import beats
-
-
-def outcome(ours, *others):
-    named = [(f"other {k}", np.array(o)) for k, o in enumerate(others)]
-    return beats("k", "", "", "", "", ("ours", np.array(ours)), named)
-
-
-def test_a_clear_difference_holds():
-    claim = outcome([0.30, 0.31, 0.32], [0.20, 0.21, 0.22])
-    assert claim.verdict == "holds"
-    assert "+10.0 points" in claim.measured
-
-
-def test_a_difference_within_the_spread_does_not():
-    claim = outcome([0.20, 0.31, 0.42], [0.19, 0.30, 0.40])
-    assert claim.verdict == "does not hold here"
-    assert "within the spread" in claim.reason
-
-
-def test_one_better_competitor_is_enough_to_fail():
-    claim = outcome([0.30, 0.31, 0.32], [0.1, 0.11, 0.12], [0.4, 0.41, 0.42])
-    assert claim.verdict == "does not hold here"
-    assert claim.reason.startswith("it is not better than other 1")
-
-
-def test_one_seed_decides_nothing():
-    assert outcome([0.5], [0.1]).verdict == "not comparable"
 
 
 def test_matched_networks_have_the_parameters_they_should():

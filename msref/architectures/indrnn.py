@@ -1,0 +1,207 @@
+"""The independently recurrent network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from msref.architectures.base import (
+    Gradients,
+    Shapes,
+    check_backward,
+    check_forward,
+    check_sizes,
+)
+from msref.arrays import Array, Arrays
+from msref.functional import ACTIVATIONS, flat
+
+
+@dataclass(frozen=True)
+class IndRNN:
+    """Independently recurrent network (Li, Li, Cook, Zhu & Gao, CVPR 2018).
+
+    Each unit remembers itself alone: its recurrent weight is a number. Units
+    of one layer meet in the input weights of the next.
+
+    Equations
+        a_t = x_t W_xh + b_h + w_hh * h_{t-1}      (1)
+        h_t = f(a_t),   y_t = h_t                  (2)
+
+    Adjoints
+        da_t = f'(a_t) * (dy_t + dh_t)             (2')
+        dh_{t-1} = da_t * w_hh                     (1')
+        dw_hh = sum_t da_t * h_{t-1}               (1')
+        dx_t = da_t W_xh^T                         (1')
+        dW_xh = sum_t x_t^T da_t                   (1')
+        db_h = sum_t da_t                          (1')
+
+    Arrays
+        W_xh (n_in, n_hid), w_hh (n_hid), b_h (n_hid)
+        state h (n_batch, n_hid)
+
+    Cost
+        forward n_time n_batch n_hid (n_in + 1) multiplications, backward
+        about twice that; all products with W_xh are one, before or after the
+        loop, which is element-wise. The tape holds n_time n_batch n_hid
+        numbers besides x.
+
+    Conventions
+        f is a ReLU with derivative 0 at 0, as in all of the papers'
+        experiments, or tanh. Along one unit the gradient over k steps is
+        w_hh^k times k derivatives of f: it does not explode over horizon
+        steps while |w_hh| <= gamma^(1 / horizon), ``reach``; gamma = 2 in the
+        paper's adding problem. Training keeps it there by a projection
+        (``msref.training.constraints``) onto the parameters in
+        ``constrained``.
+
+    Start
+        w_hh uniform in 0 .. reach; with ``reads`` "last", for the last layer
+        of a network that is read at its last step alone, in
+        gamma^(-1 / horizon) .. reach, so that every unit remembers. Without
+        a horizon reach is 1, and "last" means ones. W_xh uniform within
+        sqrt(6 / (65 n_in)), the hidden layers of the authors' PyTorch code;
+        b_h zero. Their adding problem has W_xh normal with deviation 0.001.
+    """
+
+    n_in: int
+    n_hid: int
+    activation: str = "relu"
+    horizon: int | None = None
+    gamma: float = 2.0
+    reads: str = "all"
+
+    def __post_init__(self) -> None:
+        check_sizes(n_in=self.n_in, n_hid=self.n_hid)
+        if self.horizon is not None:
+            check_sizes(horizon=self.horizon)
+        if self.activation not in ("relu", "tanh"):
+            raise ValueError(
+                f"activation is {self.activation!r}, expected 'relu' or 'tanh'"
+            )
+        if not 1 <= self.gamma < np.inf:
+            raise ValueError(f"gamma is {self.gamma}, expected at least 1")
+        if self.reads not in ("all", "last"):
+            raise ValueError(f"reads is {self.reads!r}, expected 'all', 'last'")
+
+    @property
+    def n_out(self) -> int:
+        """Units of the output."""
+        return self.n_hid
+
+    @property
+    def kinks(self) -> tuple[str, ...]:
+        """Traced quantities at whose zero the output has no derivative."""
+        return ("a",) if ACTIVATIONS[self.activation].has_kink else ()
+
+    @property
+    def reach(self) -> float:
+        """The largest |w_hh| that a start draws, gamma^(1 / horizon)."""
+        return 1.0 if self.horizon is None else self.gamma ** (1 / self.horizon)
+
+    @property
+    def constrained(self) -> tuple[str, ...]:
+        """Parameters that carry the state through time, to be kept small."""
+        return ("w_hh",)
+
+    def shapes(self) -> Shapes:
+        """Return name -> shape of every parameter."""
+        return {
+            "W_xh": (self.n_in, self.n_hid),
+            "w_hh": (self.n_hid,),
+            "b_h": (self.n_hid,),
+        }
+
+    def init(
+        self, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64
+    ) -> Arrays:
+        """Draw the parameters a training starts from (see Start)."""
+        r = np.sqrt(6.0 / (65.0 * self.n_in))
+        lowest = 1.0 / self.reach if self.reads == "last" else 0.0
+        return {
+            "W_xh": rng.uniform(-r, r, (self.n_in, self.n_hid)).astype(dtype),
+            "w_hh": rng.uniform(lowest, self.reach, self.n_hid).astype(dtype),
+            "b_h": np.zeros(self.n_hid, dtype),
+        }
+
+    def initial_state(
+        self,
+        n_batch: int,
+        dtype: npt.DTypeLike = np.float64,
+        xp: ModuleType = np,
+    ) -> Arrays:
+        """Return the state before the first frame: zeros."""
+        return {"h": xp.zeros((n_batch, self.n_hid), dtype)}
+
+    def step(
+        self,
+        params: Arrays,
+        state: Arrays,
+        x: Array,
+        t: int,
+        xp: ModuleType = np,
+    ) -> tuple[Arrays, Arrays]:
+        """Compute one time step, as the equations say it."""
+        p, h_prev = params, state["h"]
+        f = ACTIVATIONS[self.activation].f
+        a = x @ p["W_xh"] + p["b_h"] + p["w_hh"] * h_prev  # (1)
+        h = f(a, xp)  # (2)
+        return {"h": h}, {"a": a, "h": h, "y": h}
+
+    def forward(
+        self,
+        params: Arrays,
+        x: Array,
+        state: Arrays | None = None,
+        t0: int = 0,
+    ) -> tuple[Array, Arrays, Arrays]:
+        """Run over a sequence; ``h`` holds a_t until f overwrites it."""
+        xp, state = check_forward(self, params, x, state)
+        n_time, n_batch, _ = x.shape
+        w_hh = params["w_hh"]
+
+        h = xp.empty((n_time + 1, n_batch, self.n_hid), x.dtype)
+        h[0] = state["h"]
+        a = h[1:]
+        xp.matmul(flat(x), params["W_xh"], out=flat(a))  # (1), all steps
+        a += params["b_h"]  # (1)
+        for t in range(n_time):
+            a[t] += w_hh * h[t]  # (1)
+            if self.activation == "tanh":
+                xp.tanh(a[t], out=h[t + 1])  # (2)
+            else:
+                xp.maximum(a[t], 0.0, out=h[t + 1])  # (2)
+
+        tape = {"x": x, "h": a, "h_prev": h[:-1]}
+        return a, {"h": h[-1].copy()}, tape
+
+    def backward(
+        self,
+        params: Arrays,
+        tape: Arrays,
+        dy: Array,
+        dstate: Arrays | None = None,
+    ) -> Gradients:
+        """Run back through time."""
+        _, dstate = check_backward(self, tape, dy, dstate)
+        x, h, h_prev = tape["x"], tape["h"], tape["h_prev"]
+        w_hh = params["w_hh"]
+
+        da = ACTIVATIONS[self.activation].derivative(h)  # f'(a_t), all steps
+        dh = dstate["h"]
+        for t in reversed(range(len(dy))):
+            da[t] *= dy[t] + dh  # (2')
+            dh = da[t] * w_hh  # (1')
+
+        return Gradients(
+            params={
+                "W_xh": flat(x).T @ flat(da),  # (1')
+                "w_hh": (flat(da) * flat(h_prev)).sum(0),  # (1')
+                "b_h": flat(da).sum(0),  # (1')
+            },
+            x=da @ params["W_xh"].T,  # (1')
+            state={"h": dh},
+            adjoints={"a": da},
+        )
