@@ -17,6 +17,7 @@ from msref.architectures.base import (
     run_forward,
     scan,
 )
+from msref.architectures.checkpointed import Checkpointed
 from msref.architectures.clock import Clock
 from msref.architectures.clockwork import ClockworkRNN
 from msref.architectures.combine import Bidirectional, Parallel, Stack
@@ -37,6 +38,7 @@ __all__ = [
     "ULM",
     "Architecture",
     "Bidirectional",
+    "Checkpointed",
     "Clock",
     "ClockworkRNN",
     "DuRNN",
