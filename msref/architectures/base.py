@@ -224,6 +224,20 @@ def check_backward(
     return xp, {name: dstate[name].copy() for name in shapes}
 
 
+def check_detached(detached: Array | None, n_time: int) -> None:
+    """Check which steps of a backward pass are detached; see ``LMN``.
+
+    Raises
+        TypeError, ValueError: not (n_time,) of bool.
+    """
+    if detached is None:
+        return
+    _namespace_of("detached", detached)
+    if detached.dtype != bool:
+        raise TypeError(f"detached has dtype {detached.dtype}, expected bool")
+    check_shape("detached", detached, (f"n_time={n_time}",), (n_time,))
+
+
 def _namespace_of(name: str, *arrays: Array) -> ModuleType:
     """Return the arrays' library; an error names the argument."""
     try:

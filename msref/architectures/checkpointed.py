@@ -81,6 +81,11 @@ class Checkpointed:
         """Parameters that carry the state through time."""
         return tuple(getattr(self.arch, "constrained", ()))
 
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """Parameters of which some entries are never read."""
+        return tuple(getattr(self.arch, "masked", ()))
+
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
         shapes: Shapes = self.arch.shapes()

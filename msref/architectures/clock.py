@@ -30,7 +30,8 @@ class Clock:
             code has 0, so that module ticks at every step.
         origin: what t = 0 is called. Counted from 0, as in the authors'
             code, all modules tick on the first frame; counted from 1, module
-            i waits for frame period_i. The papers do not say.
+            i waits for frame period_i. The Clockwork paper does not say; the
+            other's text is not known to us.
     """
 
     n_modules: int
@@ -41,14 +42,16 @@ class Clock:
         check_sizes(n_modules=self.n_modules)
         for name, most in (("first", 30), ("origin", 1)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
+            if isinstance(value, bool) or not isinstance(
+                value, int | np.integer
+            ):
                 raise TypeError(f"{name} is {value!r}, expected a whole number")
             if not 0 <= value <= most:
                 raise ValueError(f"{name} is {value}, expected 0..{most}")
 
     def period(self, i: int) -> int:
         """Return the period of module i."""
-        return 1 << (self.first + i)
+        return 1 << (int(self.first) + i)
 
     def n_active(self, t: int) -> int:
         """Return how many modules, the fastest, tick at time t."""

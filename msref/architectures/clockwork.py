@@ -50,12 +50,12 @@ class ClockworkRNN:
         entries are not read, are zero at the start, and have gradient zero.
 
     Cost
-        Two modules tick per step on average, however many there are, and
-        what a module gives to the faster ones is multiplied out at its ticks
-        alone: about 2 n_in n_hid + 4 n_hid^2 multiplications per step
-        forwards whatever g is, and twice that backwards. Only y and dy
-        themselves grow with g. The tape holds n_time n_batch g n_hid numbers
-        besides x.
+        With ``first`` = 0, two modules tick per step on average, however
+        many there are, and what a module gives to the faster ones is
+        multiplied out at its ticks alone: about 2 n_in n_hid + 4 n_hid^2
+        multiplications per step forwards whatever g is, and twice that
+        backwards. Only arrays over all units and steps, such as y and dy,
+        grow with g. The tape holds n_time n_batch g n_hid numbers besides x.
 
     Conventions
         n_hid counts the units of one module; the paper's sizes that do not
@@ -100,6 +100,11 @@ class ClockworkRNN:
     def constrained(self) -> tuple[str, ...]:
         """Parameters that carry the state through time, to be kept small."""
         return ("W_hh",)
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """Parameters of which some entries are never read."""
+        return ("W_hh",) if self.n_modules > 1 else ()
 
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""

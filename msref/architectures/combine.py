@@ -61,20 +61,17 @@ class _Combined:
     @property
     def kinks(self) -> tuple[str, ...]:
         """Traced quantities at whose zero the output has no derivative."""
-        return tuple(
-            f"{k}/{name}"
-            for k, part in enumerate(self.parts)
-            for name in getattr(part, "kinks", ())
-        )
+        return self._of_parts("kinks")
 
     @property
     def constrained(self) -> tuple[str, ...]:
         """Parameters that carry the parts' states through time."""
-        return tuple(
-            f"{k}/{name}"
-            for k, part in enumerate(self.parts)
-            for name in getattr(part, "constrained", ())
-        )
+        return self._of_parts("constrained")
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """Parameters of which some entries are never read."""
+        return self._of_parts("masked")
 
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
@@ -98,6 +95,14 @@ class _Combined:
     ) -> Arrays:
         """Return the parts' states before the first frame."""
         return _join([p.initial_state(n_batch, dtype, xp) for p in self.parts])
+
+    def _of_parts(self, attribute: str) -> tuple[str, ...]:
+        """Collect names that the parts give in an attribute."""
+        return tuple(
+            f"{k}/{name}"
+            for k, part in enumerate(self.parts)
+            for name in getattr(part, attribute, ())
+        )
 
     def _same_n_in(self) -> None:
         sizes = [part.n_in for part in self.parts]

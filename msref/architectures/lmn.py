@@ -12,6 +12,7 @@ from msref.architectures.base import (
     Gradients,
     Shapes,
     check_backward,
+    check_detached,
     check_forward,
     check_sizes,
 )
@@ -188,6 +189,7 @@ class LMN:
                 left out of dm_{t-1}; ``None`` for no step.
         """
         xp, dstate = check_backward(self, tape, dy, dstate)
+        check_detached(detached, len(dy))
         x, h, m_prev = tape["x"], tape["h"], tape["m_prev"]
         W_mh_T, W_hm_T = params["W_mh"].T, params["W_hm"].T
         W_mm_T = params["W_mm"].T

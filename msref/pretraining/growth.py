@@ -54,8 +54,10 @@ def grow(
     What it guarantees
         No output and no hidden vector changes: nothing reads the new module
         yet. Its state at its ticks is the LAES code of the sub-sampled
-        hidden sequence, and stands still in between. Afterwards all weights
-        are free to learn, those between old and new modules too.
+        hidden sequence, and stands still in between (units that ``rng``
+        fills hold something else). Afterwards all its weights can learn,
+        those between old and new modules too; names that a Model freezes
+        are frozen in the new rows as well.
 
     Arguments
         network: a MultiScaleLMN, a Bidirectional of two, or a Model with
@@ -77,9 +79,9 @@ def grow(
         the network with one module more, and its parameters.
 
     Warns
-        GrowthWarning: all hidden vectors are zero, no frame falls on a tick,
-            or the rank of their histories is below n_mem; the message says
-            what became of the module.
+        GrowthWarning: all hidden vectors are zero, no frame falls on a tick
+            of the module, or the rank of their histories is below n_mem; the
+            message says what became of the module.
 
     Raises
         TypeError: another network; targets without a Model.
@@ -260,9 +262,8 @@ def _module(
     where = f"module {i} (period {core.clock.period(i)})"
     if part.path:
         where += f" of {part.path.rstrip('/')}"
-    if not kept:
-        kept = [np.zeros((1, core.n_hid), own["W_hm"].dtype)]
-    laes = LAES(core.n_mem).fit(kept)
+    silence = np.zeros((1, core.n_hid), own["W_hm"].dtype)
+    laes = LAES(core.n_mem).fit(kept or [silence])
     memory = laes.matrices()
     W_hm, W_mm = memory["W_xm"], memory["W_mm"]
     if laes.rank < core.n_mem:
@@ -281,8 +282,13 @@ def _say_what_is_missing(
     drawn: bool,
 ) -> None:
     n_frames = sum(map(len, kept))
-    if not any(h.any() for h in kept):
-        why = "there is no hidden vector at its ticks, or all are zero"
+    if n_frames == 0:
+        why = "no frame of any sequence falls on one of its ticks"
+    elif not any(h.any() for h in kept):
+        why = (
+            f"all {n_frames} hidden vectors at its ticks are zero: a network"
+            " without input and b_h is silent, draw b_h first"
+        )
     else:
         why = (
             f"the histories of its {n_frames} hidden vectors, in {len(kept)}"

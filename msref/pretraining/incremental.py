@@ -26,7 +26,7 @@ from msref.pretraining.growth import (
 from msref.training.fitting import Fit, fit
 from msref.training.model import AnyPair, Model
 from msref.training.optimisers import Optimiser
-from msref.training.states import Record
+from msref.training.states import DivergedError, Record
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class IncrementalTraining:
             zero, where they stay.
 
     Conventions
+        The optimiser's count of updates goes on, too: Adam takes the moments
+        of a new weight, which are zero, for those of a gradient that was
+        always zero, and its first step is about 0.1 / sqrt(0.001), or 3, of
+        the learning rate, not 1.
+
         ``patience`` counts in the last stage alone: it cannot end a training
         before the last module. The authors' code lets it, since its patience
         equals the interval of 50. The best epoch is one of the last stage
@@ -104,7 +109,8 @@ class IncrementalTraining:
             checkpoint: a folder, with one file for each stage.
             report: called with the record of each epoch, which also says
                 ``n_modules``, and counts epochs over all stages.
-            other arguments: as those of ``msref.training.fit``.
+            other arguments: as those of ``msref.training.fit``, but for
+                ``optimiser_state`` and ``title``.
 
         Returns
             the grown model, and what came out, as from ``fit``, with the
@@ -115,8 +121,13 @@ class IncrementalTraining:
 
         Raises
             TypeError, ValueError, OSError: as ``grow`` and ``fit``; epochs
-                that end before the last module.
+                that end before the last module; checkpoints of another
+                schedule.
+            DivergedError: as ``fit``; the message says at how many modules.
         """
+        ours = sorted({"optimiser_state", "title"} & set(options))
+        if ours:
+            raise TypeError(f"{ours[0]} came as an argument, but is our own")
         g = modules_of(model)
         n_growths = self.n_modules - g
         if n_growths < 0:
@@ -144,21 +155,28 @@ class IncrementalTraining:
                 model = larger
             is_last = stage == n_growths
             done, now = len(history), g + stage
-            found = fit(
-                model,
-                params,
-                train,
-                valid,
-                optimiser=optimiser,
-                optimiser_state=moments,
-                rng=rng,
-                n_epochs=n_epochs - done if is_last else self.every,
-                patience=patience if is_last else None,
-                checkpoint=_file(checkpoint, now),
-                report=_counted(report, done, now),
-                title=f"fit, {now} of {self.n_modules} modules",
-                **options,
-            )
+            n_now = n_epochs - done if is_last else self.every
+            try:
+                found = fit(
+                    model,
+                    params,
+                    train,
+                    valid,
+                    optimiser=optimiser,
+                    optimiser_state=moments,
+                    rng=rng,
+                    n_epochs=n_now,
+                    patience=patience if is_last else None,
+                    checkpoint=_file(checkpoint, now),
+                    report=_counted(report, done, now),
+                    title=f"fit, {now} of {self.n_modules} modules",
+                    **options,
+                )
+            except DivergedError as error:
+                raise DivergedError(
+                    f"with {now} modules, after {done} epochs: {error}"
+                ) from error
+            _check_stage(_file(checkpoint, now), len(found.history), n_now)
             params, moments = found.last, found.optimiser
             history += tuple(_record(r, done, now) for r in found.history)
             seconds += found.seconds
@@ -189,6 +207,18 @@ def _file(folder: Path | str | None, n_modules: int) -> Path | None:
     if folder is None:
         return None
     return Path(folder) / f"modules-{n_modules}.safetensors"
+
+
+def _check_stage(path: Path | None, n_found: int, n_epochs: int) -> None:
+    """Refuse a checkpoint that another schedule wrote.
+
+    Patience can end a stage early, but none has more epochs than it was told.
+    """
+    if n_found > n_epochs:
+        raise ValueError(
+            f"{path} holds {n_found} epochs, expected at most {n_epochs}: it"
+            " belongs to another schedule"
+        )
 
 
 def _record(record: Record, done: int, n_modules: int) -> Record:

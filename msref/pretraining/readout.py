@@ -22,7 +22,7 @@ def read_out(
     model: Model,
     params: Arrays,
     sequences: AnySequences,
-    targets: Sequence[Array] | None,
+    targets: Sequence[Array | int] | None,
     ridge: float,
 ) -> Arrays:
     """Return the read-out of (10), or nothing where there are no targets."""
@@ -42,7 +42,7 @@ def read_out(
             f" {len(frames)} sequences"
         )
     pairs = check_pairs("data", list(zip(frames, targets, strict=True)), model)
-    wanted = [target for _, target in pairs]
+    wanted = [np.atleast_1d(target) for _, target in pairs]
     if model.loss_function.classes:
         wanted = [np.eye(model.n_out)[target] for target in wanted]
     names = ("readout/W_yo", "readout/b_o")

@@ -8,7 +8,7 @@ puts them back within the bound, at the start and after each update.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from msref.arrays import Array, namespace
 
 class Constraint(Protocol):
     """A bound on a parameter, and the way back within it."""
+
+    @property
+    def keeps_zeros(self) -> bool:
+        """Whether entries that are zero stay so."""
 
     def project(self, W: Array) -> Array:
         """Return a new array within the bound; W itself if it is there."""
@@ -41,6 +45,8 @@ class Magnitude:
     """
 
     bound: float
+
+    keeps_zeros: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_bound(self.bound)
@@ -79,6 +85,8 @@ class Elementwise:
 
     bound: float
 
+    keeps_zeros: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         _check_bound(self.bound)
 
@@ -104,6 +112,8 @@ class SingularValues:
     """
 
     bound: float
+
+    keeps_zeros: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check_bound(self.bound)
@@ -140,6 +150,8 @@ class SpectralNorm:
 
     bound: float
     n_iterations: int = 1000
+
+    keeps_zeros: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_bound(self.bound)

@@ -139,7 +139,8 @@ class Model:
 
     Raises
         ValueError: n_out below 1; a loss, a frozen name, or a name in the
-            penalty or the constraints that does not exist.
+            penalty or the constraints that does not exist; a penalty, or a
+            constraint that fills zeros, on weights that are masked.
     """
 
     core: Any
@@ -174,6 +175,23 @@ class Model:
                 raise ValueError(
                     f"constraints hold {name!r}, expected names in"
                     f" {sorted(names)}"
+                )
+        self._check_masked()
+
+    def _check_masked(self) -> None:
+        """Refuse what would fill entries of weights that are never read."""
+        masked = [f"core/{name}" for name in getattr(self.core, "masked", ())]
+        for name in self.penalty.names if self.penalty else ():
+            if name in masked:
+                raise ValueError(
+                    f"the penalty is on {name!r}, of which some entries are"
+                    " never read: it would be of another matrix"
+                )
+        for name, constraint in self.constraints:
+            if name in masked and not constraint.keeps_zeros:
+                raise ValueError(
+                    f"{constraint!r} is on {name!r}, of which some entries are"
+                    " never read and zero: it would fill them"
                 )
 
     @property

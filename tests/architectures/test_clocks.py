@@ -284,6 +284,23 @@ def test_detached_steps_send_nothing_through_the_hidden_layer(arch, t0):
         assert np.sum(ours * d) == pytest.approx(slope, rel=1e-11, abs=1e-13)
 
 
+@pytest.mark.parametrize("arch", [LMN(2, 3, 4), MultiScaleLMN(2, 3, 2, 3)])
+@pytest.mark.parametrize(
+    ("detached", "error", "words"),
+    [
+        (np.ones(5), TypeError, "detached has dtype float64, expected bool"),
+        (np.ones(5, int), TypeError, "detached has dtype int64"),
+        (np.ones(6, bool), ValueError, r"detached has shape \(6,\)"),
+        ([True] * 5, TypeError, "detached"),
+    ],
+)
+def test_a_wrong_choice_of_steps_is_named(arch, detached, error, words):
+    params = arch.init(np.random.default_rng(0))
+    y, _, tape = arch.forward(params, np.ones((5, 2, 2)))
+    with pytest.raises(error, match=words):
+        arch.backward(params, tape, y, detached=detached)
+
+
 def test_nothing_detached_is_the_gradient():
     arch = MultiScaleLMN(2, 3, 2, 3)
     params = arch.init(np.random.default_rng(0))

@@ -237,6 +237,26 @@ def test_the_first_gradient_reaches_read_out_and_hidden_layer_not_the_code():
     assert not g["core/W_mm"][module, module].any()
 
 
+def test_a_read_out_can_be_fitted_to_single_classes():
+    rng = np.random.default_rng(3)
+    model = Model(MultiScaleLMN(2, 4, 3, 1), 3, "softmax")
+    params, sequences = drawn(model.shapes(), rng), corpus(rng, 2)
+    for few in (sequences, sequences[:1]):
+        labels = [q % 3 for q in range(len(few))]
+        _, one = quietly(grow, model, params, few, targets=labels)
+        arrays = [np.array([label]) for label in labels]
+        _, two = quietly(grow, model, params, few, targets=arrays)
+        np.testing.assert_array_equal(one["readout/W_yo"], two["readout/W_yo"])
+
+
+def test_names_that_are_frozen_stay_so():
+    model = Model(MultiScaleLMN(2, 4, 3, 1), 1, frozen=("core/W_mm",))
+    params = model.init(np.random.default_rng(0))
+    larger, new = quietly(grow, model, params, [np.ones((9, 2))])
+    assert larger.frozen == model.frozen
+    assert "core/W_mm" not in larger.trainable(new)
+
+
 # --- what the data cannot fill ----------------------------------------------
 
 
@@ -244,7 +264,10 @@ def test_a_silent_hidden_layer_is_said():
     model = MultiScaleLMN(1, 3, 2, 1)
     params = model.init(np.random.default_rng(0))
     silence = [np.zeros((9, 1))]
-    with pytest.warns(GrowthWarning, match="module 1 .period 2.: .* all are"):
+    with pytest.warns(
+        GrowthWarning,
+        match="module 1 .period 2.: all 5 hidden vectors at its ticks are zero",
+    ):
         larger, new = grow(model, params, silence)
     assert not new["W_hm"][:, 2:].any()
     y = larger.forward(new, np.ones((3, 1, 1)))[0]
@@ -271,7 +294,9 @@ def test_too_few_frames_are_said_and_random_units_fill_the_rest():
 def test_sequences_too_short_for_any_tick():
     model = MultiScaleLMN(2, 5, 4, 3, origin=1)
     params = drawn(model.shapes(), np.random.default_rng(0))
-    with pytest.warns(GrowthWarning, match="there is no hidden vector at its"):
+    with pytest.warns(
+        GrowthWarning, match="no frame of any sequence falls on one of its"
+    ):
         grow(model, params, [np.ones((7, 2))])  # the first tick is at 7
 
 

@@ -13,7 +13,7 @@ from msref.pretraining import (
     first_module,
     grow,
 )
-from msref.training import SGD, Adam, Model, fit
+from msref.training import SGD, Adam, DivergedError, Model, fit
 
 RNG = np.random.default_rng(0)
 TRAIN = [
@@ -145,6 +145,42 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, stop_at):
     assert outcome(again) == expected
     files = sorted(path.name for path in (tmp_path / "run").iterdir())
     assert files == [f"modules-{g}.safetensors" for g in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (IncrementalTraining(3, 1), {"n_epochs": 6}),
+        (IncrementalTraining(3, 1), {"n_epochs": 3}),
+        (IncrementalTraining(4, 1), {"n_epochs": 9}),
+    ],
+)
+def test_checkpoints_of_another_schedule_are_refused(tmp_path, other):
+    train(checkpoint=tmp_path)
+    schedule, options = other
+    with pytest.raises(ValueError, match="belongs to another schedule"):
+        train(schedule, checkpoint=tmp_path, **options)
+
+
+def test_a_divergence_says_at_how_many_modules():
+    calls = []
+
+    class Exploding(SGD):
+        def update(self, params, grads, state):
+            calls.append(1)
+            scale = 1e300 if len(calls) > 6 else 1.0
+            grads = {k: scale * v for k, v in grads.items()}
+            return super().update(params, grads, state)
+
+    words = "with 2 modules, after 2 epochs: epoch 2, step"
+    with pytest.raises(DivergedError, match=words):
+        train(optimiser=Exploding(1e-3))
+
+
+@pytest.mark.parametrize("name", ["optimiser_state", "title"])
+def test_what_the_schedule_sets_itself_is_refused(name):
+    with pytest.raises(TypeError, match=f"{name} came as an argument"):
+        train(**{name: None})
 
 
 def test_it_can_start_from_modules_as_they_are():

@@ -12,6 +12,7 @@ from msref.architectures import (
     DuRNN,
     Elman,
     IndRNN,
+    MultiScaleLMN,
     Stack,
 )
 from msref.training import (
@@ -20,6 +21,7 @@ from msref.training import (
     Elementwise,
     Magnitude,
     Model,
+    Orthogonality,
     SingularValues,
     SpectralNorm,
     bounds,
@@ -242,6 +244,21 @@ def test_bounds_hold_after_every_step(core, kind, seed, tmp_path):
 def test_what_does_not_fit_is_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_masked_weights_are_neither_filled_nor_penalised():
+    core = Stack(Elman(2, 3), MultiScaleLMN(3, 2, 2, 3))
+    name = "core/1/W_mm"
+    for kind in (Magnitude, Elementwise, SpectralNorm):
+        model = Model(core, 1, constraints=((name, kind(0.1)),))
+        W = model.projected(model.init(np.random.default_rng(0)))[name]
+        assert not W[:2, 2:].any()
+    with pytest.raises(ValueError, match="it would fill them"):
+        Model(core, 1, constraints=((name, SingularValues(1.0)),))
+    with pytest.raises(ValueError, match="of another matrix"):
+        Model(core, 1, penalty=Orthogonality(name, 0.1))
+    one = MultiScaleLMN(3, 2, 2, 1)  # nothing is masked there
+    Model(one, 1, constraints=(("core/W_mm", SingularValues(1.0)),))
 
 
 def test_a_network_without_names_is_refused():
