@@ -142,6 +142,7 @@ class Paper:
         draw: results by job, folder -> figures written there.
         scaled_down: what differs from the papers' own experiments.
         takes_data: runs on music sets that the caller has.
+        prepare: called with the jobs that are to run, before any does.
         seeds: scale -> default number of seeds.
     """
 
@@ -154,6 +155,7 @@ class Paper:
     draw: Callable[[dict[str, Result], Path], list[Path]]
     scaled_down: str
     takes_data: bool = False
+    prepare: Callable[[list[Job]], None] | None = None
     seeds: Mapping[str, int] = field(
         default_factory=lambda: {"quick": 2, "full": 5}
     )

@@ -83,6 +83,8 @@ def reproduce(
         _remove(folder / "jobs", "*.part*")
     if progress is not None:
         progress(len(done), len(jobs))
+    if paper.prepare is not None:
+        paper.prepare(missing)
     for job, result, seconds in itertools.chain(
         _run_all([job for job in missing if job.alone], folder, 1),
         _run_all([job for job in missing if not job.alone], folder, workers),
@@ -106,7 +108,7 @@ def reproduce(
         "title": paper.title,
         "scale": setting.scale,
         "seeds": list(setting.seeds),
-        "data": setting.data.name if setting.data else "msref's own",
+        "data": setting.data.name if setting.data else "embedded or fetched",
         "scaled_down": paper.scaled_down,
         "date": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
         "versions": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from scipy import stats
 
 from msref.arrays import Array
@@ -61,10 +62,10 @@ def beats(
         told.append(f"{name} {show(theirs)} ({gap(difference)})")
         beaten.append((name, sign * difference, p))
     measured = f"{what}: " + ", ".join(told)
-    if len(ours[1]) < 2:
+    if len(ours[1]) < (3 if paired else 2):
         return Claim(
             *(key, text, source, published, measured, NOT_COMPARABLE),
-            "one run has no spread to compare with",
+            "too few runs to tell a difference from chance",
         )
     lost = [name for name, d, _ in beaten if d <= 0]
     unsure = [name for name, d, p in beaten if d > 0 and not p < 0.05]
@@ -86,8 +87,13 @@ def beats(
 
 
 def _p_value(ours: Array, theirs: Array, paired: bool) -> float:
-    """Return how probable such an advantage is by chance; 1 for none."""
-    if len(ours) < 2 or ours.mean() == theirs.mean():
+    """Return how probable such an advantage is by chance; 1 for none.
+
+    Without any spread there is no telling: 1 as well.
+    """
+    spread = np.ptp(ours - theirs) if paired else np.ptp(ours) + np.ptp(theirs)
+    size = float(np.abs([ours.mean(), theirs.mean()]).max())
+    if len(ours) < 2 or not spread > 1e-12 * size:
         return 1.0
     if paired:
         found = stats.ttest_rel(ours, theirs, alternative="greater")
