@@ -627,11 +627,14 @@ def _draw_generation(results: dict[str, Result], folder: Path) -> list[Path]:
     wave = _waves(results)[0]
     with figure(paths[0]) as axes:
         for kind in ("lstm", "clockwork", "mslmn grown"):
-            run = _runs(results, f"generate-{wave}", kind)[0]
-            axes.plot(run["generated"], label=KINDS[kind], linewidth=1)
+            runs = _runs(results, f"generate-{wave}", kind)
+            kept = [run["generated"] for run in runs if run["generated"]]
+            for generated in kept[:1]:  # seed 0 alone keeps it
+                axes.plot(generated, label=KINDS[kind], linewidth=1)
         axes.set_xlabel("t")
-        axes.set_title(f"Generated from nothing: {wave}, first seed")
-        axes.legend()
+        axes.set_title(f"Generated from nothing: {wave}, seed 0")
+        if axes.lines:
+            axes.legend()
     with figure(paths[1], height=3.2) as axes:
         for row, kind in enumerate(KINDS):
             logs = _generated(results, kind)

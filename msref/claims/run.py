@@ -71,6 +71,11 @@ def reproduce(
         OSError: the folder cannot be written to.
         ValueError: settings or data that cannot be.
     """
+    if setting.data is not None and not paper.takes_data:
+        raise ValueError(
+            f"data is {setting.data}, expected none: {paper.name} has data of"
+            " its own"
+        )
     jobs = paper.jobs(setting)
     (folder / "jobs").mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()

@@ -60,7 +60,7 @@ KINDS = {
 
 
 def n_weights(core: Any, n_out: int) -> int:
-    """Count the weights that learn, read-out included, masked ones not."""
+    """Count the weights, read-out included, those never read not."""
     shapes = core.shapes()
     n = sum(int(np.prod(shape)) for shape in shapes.values())
     if isinstance(core, ClockworkRNN | MultiScaleLMN):
@@ -323,6 +323,11 @@ def labelled(dataset: str) -> LabelledSet:
         return load_spoken_digits().standardised()
     if dataset == "pen":
         return load_pen_digits().standardised()
+    if dataset not in ("rows", "pixels"):
+        raise ValueError(
+            f"dataset is {dataset!r}, expected 'digits', 'pen', 'rows' or"
+            " 'pixels'"
+        )
     images = load_mnist("rows")
     if dataset == "rows":
         return images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -95,10 +96,13 @@ def _p_value(ours: Array, theirs: Array, paired: bool) -> float:
     size = float(np.abs([ours.mean(), theirs.mean()]).max())
     if len(ours) < 2 or not spread > 1e-12 * size:
         return 1.0
-    if paired:
-        found = stats.ttest_rel(ours, theirs, alternative="greater")
-    else:
-        found = stats.ttest_ind(
-            ours, theirs, equal_var=False, alternative="greater"
-        )
+    with warnings.catch_warnings():
+        # of one network that came out the same in every run: no harm
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+        if paired:
+            found = stats.ttest_rel(ours, theirs, alternative="greater")
+        else:
+            found = stats.ttest_ind(
+                ours, theirs, equal_var=False, alternative="greater"
+            )
     return float(found.pvalue)

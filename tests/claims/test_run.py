@@ -3,13 +3,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import small_paper
 
 from msref import files
-from msref.claims import Setting, reproduce
+from msref.claims import Job, Paper, Setting, reproduce
 
 HERE = Path(__file__).parent
 
@@ -118,6 +119,116 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, kill):
     told = reproduce(paper, Setting(), folder, workers=1)
     assert told["jobs_taken_over"] == before >= 2
     assert told["claims"][0]["measured"] == "55"
+
+
+# --- jobs of a paper of its own ----------------------------------------------
+
+
+def paper_of(*jobs):
+    """Return a paper of these jobs, without claims."""
+    return Paper(
+        *("own", "A paper of its own", lambda setting: list(jobs)),
+        *(lambda setting, results: ([], []), lambda results, folder: []),
+        "nothing",
+    )
+
+
+def timed(key, log, checkpoint):
+    """Say when a job begins and ends."""
+    for what in ("begins", "ends"):
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{key} {what}\n")
+        time.sleep(0.5 if what == "begins" else 0.0)
+    return {}
+
+
+def test_jobs_that_take_times_run_before_the_others_and_alone(tmp_path):
+    log = tmp_path / "log"
+    costs = {"one": 50.0, "alone 1": 1.0, "two": 9.0, "alone 2": 0.1}
+    jobs = [
+        Job(key, timed, {"key": key, "log": str(log)}, cost, "alone" in key)
+        for key, cost in costs.items()
+    ]
+    told = reproduce(paper_of(*jobs), Setting(), tmp_path / "run", workers=2)
+    lines = log.read_text().splitlines()
+    assert lines[:4] == [
+        "alone 1 begins", "alone 1 ends", "alone 2 begins", "alone 2 ends"
+    ]  # fmt: skip
+    assert sorted(lines[4:]) == sorted(
+        f"{key} {what}" for key in ("one", "two") for what in ("begins", "ends")
+    )
+    assert list(told["jobs"]) == list(costs)
+
+
+def by_stages(checkpoint):
+    """Keep a file for each stage in a folder; say if there was one."""
+    folder = checkpoint.with_suffix(".modules")
+    was_there = folder.exists()
+    folder.mkdir(exist_ok=True)
+    (folder / "modules-2.safetensors").write_text("half way")
+    checkpoint.write_text("half way, too")
+    return {"resumed": was_there}
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_folders_of_checkpoints_are_resumed_and_removed(tmp_path, fresh):
+    job, folder = Job("a", by_stages, {}), tmp_path / "run"
+    left = folder / "jobs" / f"a.{job.fingerprint}.part.modules"
+    other = folder / "jobs" / "ab.0123.part.modules"  # of another job
+    for part in (left, other):
+        part.mkdir(parents=True)
+        (part / "modules-1.safetensors").write_text("done")
+    paper = paper_of(job)
+    told = reproduce(paper, Setting(), folder, workers=1, fresh=fresh)
+    assert told["jobs"]["a"]["result"] == {"resumed": not fresh}
+    kept = {path.name for path in (folder / "jobs").iterdir()}
+    assert kept == {"a.json"} | ({other.name} if not fresh else set())
+
+
+def test_a_paper_is_prepared_for_the_jobs_that_are_missing(tmp_path):
+    log, folder = tmp_path / "log", tmp_path / "run"
+    asked = []
+
+    def prepare(missing):
+        asked.append(sorted(job.key for job in missing))
+        if missing and len(asked) == 2:
+            raise OSError("there is no network")
+
+    paper = replace(small_paper.paper(log, n_jobs=1), prepare=prepare)
+    reproduce(paper, Setting(), folder, workers=1)
+    larger = replace(small_paper.paper(log, n_jobs=3), prepare=prepare)
+    with pytest.raises(OSError, match="no network"):
+        reproduce(larger, Setting(), folder, workers=1)
+    assert len(ran(log)) == 1
+    reproduce(paper, Setting(), folder, workers=1)
+    assert asked == [["square-0-0"], ["square-1-0", "square-2-0"], []]
+
+
+def environment(names, checkpoint):
+    return {name: os.environ.get(name) for name in names}
+
+
+def test_workers_have_an_environment_of_their_own(tmp_path, monkeypatch):
+    expected = {
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "MALLOC_MMAP_THRESHOLD_": "4294967296",
+        "MALLOC_TRIM_THRESHOLD_": "4294967296",
+    }
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    before = dict(os.environ)
+    job = Job("a", environment, {"names": list(expected)})
+    told = reproduce(paper_of(job), Setting(), tmp_path / "run", workers=1)
+    assert told["jobs"]["a"]["result"] == expected
+    assert dict(os.environ) == before
+
+
+def test_a_paper_without_use_for_data_refuses_them(tmp_path):
+    setting = Setting(data=tmp_path / "other.mat")
+    with pytest.raises(ValueError, match=r"other\.mat"):
+        reproduce(paper_of(), setting, tmp_path / "run", workers=1)
 
 
 def test_settings_are_checked():

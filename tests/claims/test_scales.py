@@ -344,9 +344,12 @@ def test_a_generation_may_be_as_short_as_one_likes(short, tmp_path):
     generate("rnn", **settings, checkpoint=tmp_path / "a.part")
 
 
-def a_set(seed=0):
-    """Return sequences whose class is the sign of their first frame."""
-    rng = np.random.default_rng(seed)
+def a_set():
+    """Return sequences whose class is the sign of their first frame.
+
+    One label of the test part is wrong, so that no network is right there.
+    """
+    rng = np.random.default_rng(0)
 
     def part(n):
         xs = [rng.standard_normal((rng.integers(5, 9), 2)) for _ in range(n)]
@@ -354,7 +357,8 @@ def a_set(seed=0):
             x[0, 0] += 2.0 * np.sign(x[0, 0])
         return tuple((x, int(x[0, 0] > 0)) for x in xs)
 
-    parts = part(40), part(20), part(20)
+    train, valid, ((x, label), *test) = part(40), part(20), part(17)
+    parts = train, valid, ((x, 1 - label), *test)
     return LabelledSet("made up", "here", "none", ("low", "high"), *parts)
 
 
@@ -405,6 +409,7 @@ def test_sequences_are_told_apart_on_their_last_frames(
         for x, label in a_set().test
     ]
     assert first["test_error"] == pytest.approx(np.mean(wrong))
+    assert 0 < np.sum(wrong) < 17
     assert len(first["curve"]) == 6
     assert first["curve"][first["best_epoch"] - 1] == first["valid_error"]
     last = first["curve"][3:] if kind == "mslmn grown" else first["curve"]
@@ -419,7 +424,7 @@ def test_a_task_that_can_be_learned_is_learned(made_up, tmp_path):
     settings = CLASSIFY | {"n_epochs": 30, "noise": 0.0, "lags": None}
     found = classify("mslmn", **settings, checkpoint=tmp_path / "a.part")
     assert found["valid_error"] <= 0.05
-    assert found["test_error"] <= 0.1
+    assert 0.0 < found["test_error"] < 0.12
     assert "memory" not in found
 
 
