@@ -1,7 +1,6 @@
 """One network against others: what is told, and when it counts."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
