@@ -11,9 +11,12 @@ claims          the papers' claims as experiments
 from importlib.metadata import version
 
 from msref.architectures import (
+    BRC,
     GRU,
     LMN,
     LSTM,
+    MGU,
+    NBRC,
     REGISTRY,
     ULM,
     Bidirectional,
@@ -32,10 +35,13 @@ from msref.pretraining import LAES, grow
 from msref.verification import verify
 
 __all__ = [
+    "BRC",
     "GRU",
     "LAES",
     "LMN",
     "LSTM",
+    "MGU",
+    "NBRC",
     "REGISTRY",
     "ULM",
     "Bidirectional",

@@ -17,6 +17,7 @@ from msref.architectures.base import (
     run_forward,
     scan,
 )
+from msref.architectures.brc import BRC
 from msref.architectures.checkpointed import Checkpointed
 from msref.architectures.clock import Clock
 from msref.architectures.clockwork import ClockworkRNN
@@ -27,13 +28,18 @@ from msref.architectures.gru import GRU
 from msref.architectures.indrnn import IndRNN
 from msref.architectures.lmn import LMN
 from msref.architectures.lstm import LSTM
+from msref.architectures.mgu import MGU
 from msref.architectures.mslmn import MultiScaleLMN
+from msref.architectures.nbrc import NBRC
 from msref.architectures.ulm import ULM
 
 __all__ = [
+    "BRC",
     "GRU",
     "LMN",
     "LSTM",
+    "MGU",
+    "NBRC",
     "REGISTRY",
     "ULM",
     "Architecture",
@@ -154,6 +160,30 @@ REGISTRY: dict[str, Entry] = {
             DuRNN(4, 5, 3, activation="tanh", selection="open"),
             DuRNN(3, 5, 4, selection="none", output="long"),
             DuRNN(5, 4, 3, activation="tanh", selection="none", horizon=9),
+        ),
+    ),
+    "mgu": Entry(
+        MGU,
+        "Zhou, Wu, Zhang & Zhou, Minimal gated unit for recurrent neural"
+        " networks",
+        2016,
+        (MGU(3, 5),),
+    ),
+    "brc": Entry(
+        BRC,
+        "Vecoven, Ernst & Drion, A bio-inspired bistable recurrent cell allows"
+        " for long-lasting memory",
+        2021,
+        (BRC(3, 5), BRC(4, 3, candidate_bias=False)),
+    ),
+    "nbrc": Entry(
+        NBRC,
+        "Vecoven, Ernst & Drion, A bio-inspired bistable recurrent cell allows"
+        " for long-lasting memory",
+        2021,
+        (
+            NBRC(3, 5),
+            NBRC(4, 3, candidate_bias=False, recurrent="orthogonal"),
         ),
     ),
     "stack": Entry(
