@@ -31,7 +31,7 @@ from msref.architectures import (
     Stack,
     scan,
 )
-from msref.pretraining import LAES, grow
+from msref.pretraining import LAES, grow, vaa, vaa_star
 from msref.verification import verify
 
 __all__ = [
@@ -57,6 +57,8 @@ __all__ = [
     "__version__",
     "grow",
     "scan",
+    "vaa",
+    "vaa_star",
     "verify",
 ]
 

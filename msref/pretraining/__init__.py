@@ -8,6 +8,7 @@ from msref.pretraining.growth import (
 )
 from msref.pretraining.incremental import IncrementalTraining
 from msref.pretraining.laes import LAES
+from msref.pretraining.multistability import vaa, vaa_star
 from msref.pretraining.starts import (
     elman_from_inputs,
     lmn_delay_line,
@@ -29,4 +30,6 @@ __all__ = [
     "lmn_from_inputs",
     "lmn_from_unrolled",
     "lmn_orthogonal",
+    "vaa",
+    "vaa_star",
 ]
