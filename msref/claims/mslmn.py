@@ -681,11 +681,13 @@ def _draw_memory(found: list[dict[str, Any]], title: str, path: Path) -> None:
     with figure(path) as axes:
         r2 = np.mean([memory["r2"] for memory in found], axis=0)
         for i, curve in enumerate(r2):
-            axes.plot(found[0]["lags"], curve, label=f"module {i}")
+            style = {"linewidth": 0.8, "markersize": 3}
+            lags = found[0]["lags"]
+            axes.plot(lags, curve, ".-", label=f"module {i}", **style)
         axes.set_xlabel("lag k")
         axes.set_ylabel("R² of x$_{t-k}$ read from the module")
-        axes.set_title(title)
-        axes.legend(fontsize=8)
+        axes.set_title(title, fontsize=9)
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 MSLMN_PAPERS = Paper(

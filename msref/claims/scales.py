@@ -209,7 +209,9 @@ def generate(
         "rate": rate,
         "diverged": diverged,
         "normalised_error": float(lowest(found) / target.var()),
-        "curve": np.minimum.accumulate(losses)[:: n_epochs // 50].tolist(),
+        "curve": np.minimum.accumulate(losses)[
+            :: max(1, n_epochs // 50)
+        ].tolist(),
         "generated": np.round(o[:, 0, 0], 4).tolist() if seed == 0 else None,
     }
 

@@ -338,7 +338,6 @@ def test_all_networks_and_seeds_learn_the_same_waveform(
     assert all((target == targets[0]).all() for target in targets)
 
 
-@pytest.mark.xfail(reason="the step of the curve is n_epochs // 50, here 0")
 def test_a_generation_may_be_as_short_as_one_likes(short, tmp_path):
     settings = GENERATE | {"n_epochs": 10}
     generate("rnn", **settings, checkpoint=tmp_path / "a.part")
