@@ -119,7 +119,7 @@ def load_spoken_digits(folder: Path | str | None = None) -> LabelledSet:
 
 
 def load_vowels(folder: Path | str | None = None) -> LabelledSet:
-    """Return Japanese vowels, said by nine men who are to be told apart.
+    """Return Japanese vowels, said by nine speakers who are to be told apart.
 
     An utterance has 7 to 29 frames of 12 cepstral coefficients of a linear
     prediction. Source: UCI Japanese Vowels, in aeon 1.6.0. Licence: CC BY
