@@ -159,7 +159,6 @@ REGISTRY: dict[str, Entry] = {
             DuRNN(5, 3, 4, selection="open", output="short"),
             DuRNN(4, 5, 3, activation="tanh", selection="open"),
             DuRNN(3, 5, 4, selection="none", horizon=9),
-            DuRNN(5, 4, 3, "tanh", selection="none", output="long"),
         ),
     ),
     "mgu": Entry(
