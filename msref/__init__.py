@@ -2,7 +2,8 @@
 
 architectures   one file each: equations, forward, backward by hand
 verification    independent witnesses for every gradient
-pretraining     the closed-form linear autoencoder, starts from it, growth
+pretraining     the closed-form linear autoencoder, growth, warm-up
+dynamics        what a network does over time: reach, fixed points, attractors
 training        losses, models, optimisers, fitting
 data            music, labelled sequences, generated ones, batches
 claims          the papers' claims as experiments
@@ -19,19 +20,26 @@ from msref.architectures import (
     NBRC,
     REGISTRY,
     ULM,
+    BatchNorm,
     Bidirectional,
     Checkpointed,
     ClockworkRNN,
+    Dropout,
     DuRNN,
     Elman,
     Gradients,
     IndRNN,
+    Linear,
     MultiScaleLMN,
     Parallel,
+    Residual,
     Stack,
+    plain_indrnn,
+    residual_indrnn,
     scan,
 )
-from msref.pretraining import LAES, grow, vaa, vaa_star
+from msref.dynamics import fixed_points, vaa, vaa_star
+from msref.pretraining import LAES, grow, warmup
 from msref.verification import verify
 
 __all__ = [
@@ -44,22 +52,30 @@ __all__ = [
     "NBRC",
     "REGISTRY",
     "ULM",
+    "BatchNorm",
     "Bidirectional",
     "Checkpointed",
     "ClockworkRNN",
+    "Dropout",
     "DuRNN",
     "Elman",
     "Gradients",
     "IndRNN",
+    "Linear",
     "MultiScaleLMN",
     "Parallel",
+    "Residual",
     "Stack",
     "__version__",
+    "fixed_points",
     "grow",
+    "plain_indrnn",
+    "residual_indrnn",
     "scan",
     "vaa",
     "vaa_star",
     "verify",
+    "warmup",
 ]
 
 __version__ = version("msref")

@@ -144,7 +144,15 @@ ALONE = sorted((PACKAGE / "architectures").glob("*.py"))
 ALONE = [
     p
     for p in ALONE
-    if p.stem not in ("__init__", "base", "checkpointed", "clock", "combine")
+    if p.stem
+    not in (
+        "__init__",
+        "base",
+        "checkpointed",
+        "clock",
+        "combine",
+        "indrnn_layers",
+    )
 ]
 
 

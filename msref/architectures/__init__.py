@@ -13,24 +13,34 @@ from typing import Any
 from msref.architectures.base import (
     Architecture,
     Gradients,
+    buffers,
+    draw_state,
+    draws,
+    evaluating,
     is_causal,
+    observe,
     run_forward,
     scan,
 )
+from msref.architectures.batchnorm import BatchNorm
 from msref.architectures.brc import BRC
 from msref.architectures.checkpointed import Checkpointed
 from msref.architectures.clock import Clock
 from msref.architectures.clockwork import ClockworkRNN
 from msref.architectures.combine import Bidirectional, Parallel, Stack
+from msref.architectures.dropout import Dropout
 from msref.architectures.durnn import DuRNN
 from msref.architectures.elman import Elman
 from msref.architectures.gru import GRU
 from msref.architectures.indrnn import IndRNN
+from msref.architectures.indrnn_layers import plain_indrnn, residual_indrnn
+from msref.architectures.linear import Linear
 from msref.architectures.lmn import LMN
 from msref.architectures.lstm import LSTM
 from msref.architectures.mgu import MGU
 from msref.architectures.mslmn import MultiScaleLMN
 from msref.architectures.nbrc import NBRC
+from msref.architectures.residual import Residual
 from msref.architectures.ulm import ULM
 
 __all__ = [
@@ -43,19 +53,30 @@ __all__ = [
     "REGISTRY",
     "ULM",
     "Architecture",
+    "BatchNorm",
     "Bidirectional",
     "Checkpointed",
     "Clock",
     "ClockworkRNN",
+    "Dropout",
     "DuRNN",
     "Elman",
     "Entry",
     "Gradients",
     "IndRNN",
+    "Linear",
     "MultiScaleLMN",
     "Parallel",
+    "Residual",
     "Stack",
+    "buffers",
+    "draw_state",
+    "draws",
+    "evaluating",
     "is_causal",
+    "observe",
+    "plain_indrnn",
+    "residual_indrnn",
     "run_forward",
     "scan",
 ]
@@ -146,6 +167,8 @@ REGISTRY: dict[str, Entry] = {
         (
             IndRNN(3, 5),
             IndRNN(4, 3, activation="tanh", horizon=20, reads="last"),
+            IndRNN(4, 4, horizon=9, mixes=False),
+            IndRNN(3, 3, activation="tanh", mixes=False),
         ),
     ),
     "durnn": Entry(
@@ -159,6 +182,8 @@ REGISTRY: dict[str, Entry] = {
             DuRNN(5, 3, 4, selection="open", output="short"),
             DuRNN(4, 5, 3, activation="tanh", selection="open"),
             DuRNN(3, 5, 4, selection="none", horizon=9),
+            DuRNN(5, 4, 3, selection="none", output="long", reads="last"),
+            DuRNN(4, 3, 6, activation="tanh", selection="none", output="long"),
         ),
     ),
     "mgu": Entry(
@@ -185,6 +210,42 @@ REGISTRY: dict[str, Entry] = {
             NBRC(4, 3, candidate_bias=False, recurrent="orthogonal"),
         ),
     ),
+    "linear": Entry(
+        Linear,
+        "common practice, no single source",
+        None,
+        (Linear(3, 5), Linear(4, 3, bias=False, scale=0.5)),
+    ),
+    "batchnorm": Entry(
+        BatchNorm,
+        "Ioffe & Szegedy, Batch normalization: accelerating deep network"
+        " training by reducing internal covariate shift",
+        2015,
+        (BatchNorm(4), BatchNorm(3, statistics="running", eps=0.01)),
+    ),
+    "dropout": Entry(
+        Dropout,
+        "Gal & Ghahramani, A theoretically grounded application of dropout in"
+        " recurrent neural networks",
+        2016,
+        (Dropout(4, 0.25),),
+    ),
+    "residual": Entry(
+        Residual,
+        "He, Zhang, Ren & Sun, Deep residual learning for image recognition",
+        2016,
+        (
+            Residual(Stack(Elman(4, 3), Linear(3, 4))),
+            Residual(
+                Stack(
+                    BatchNorm(4),
+                    IndRNN(4, 3, horizon=9),
+                    Dropout(3, 0.5),
+                    Linear(3, 4),
+                )
+            ),
+        ),
+    ),
     "stack": Entry(
         Stack,
         "common practice, no single source",
@@ -192,6 +253,13 @@ REGISTRY: dict[str, Entry] = {
         (
             Stack(LSTM(3, 4), LMN(4, 5, 2)),
             Stack(Bidirectional(Elman(2, 3), GRU(2, 4)), GRU(7, 3)),
+            Stack(
+                Linear(2, 4, bias=False),
+                BatchNorm(4, eps=0.01),
+                IndRNN(4, 4, activation="tanh", mixes=False),
+                BatchNorm(4, statistics="running", eps=0.01),
+                Dropout(4, 0.5),
+            ),
         ),
     ),
     "parallel": Entry(

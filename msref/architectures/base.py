@@ -166,6 +166,56 @@ def run_forward(
     return result
 
 
+# --- what a training draws, or only observes --------------------------------
+# Attributes that few architectures have; these functions know what holds for
+# the others, so that nobody else asks whether an attribute is there.
+
+
+def evaluating(arch: Any) -> Any:
+    """Return the network as it runs once it is trained; mostly itself."""
+    return arch.evaluating() if hasattr(arch, "evaluating") else arch
+
+
+def buffers(arch: Any) -> tuple[str, ...]:
+    """Name the parameters that are observed, never learned by gradient."""
+    return tuple(getattr(arch, "buffers", ()))
+
+
+def observe(arch: Any, params: Arrays, tape: Arrays) -> Arrays:
+    """Return the new values of buffers after a training pass.
+
+    Arguments
+        tape: of the forward pass that trained.
+    """
+    observed: Arrays = {}
+    if hasattr(arch, "observe"):
+        observed = arch.observe(params, tape)
+    return observed
+
+
+def draws(arch: Any) -> bool:
+    """Tell whether a training draws the state that a pass starts from."""
+    return bool(getattr(arch, "draws", hasattr(arch, "draw_state")))
+
+
+def draw_state(
+    arch: Any,
+    rng: np.random.Generator,
+    n_batch: int,
+    dtype: npt.DTypeLike = np.float64,
+) -> Arrays:
+    """Draw the state a training pass starts from.
+
+    It is the initial state where the network draws none.
+    """
+    state: Arrays
+    if draws(arch):
+        state = arch.draw_state(rng, n_batch, dtype)
+    else:
+        state = arch.initial_state(n_batch, dtype)
+    return state
+
+
 # --- the border: every check once, before any arithmetic --------------------
 
 
@@ -236,6 +286,30 @@ def check_detached(detached: Array | None, n_time: int) -> None:
     if detached.dtype != bool:
         raise TypeError(f"detached has dtype {detached.dtype}, expected bool")
     check_shape("detached", detached, (f"n_time={n_time}",), (n_time,))
+
+
+def check_lengths(
+    lengths: Array | None, n_time: int, n_batch: int
+) -> Array | None:
+    """Check how many frames of each sequence count; ``None`` for all.
+
+    Raises
+        ValueError: lengths of a wrong shape, kind or range.
+    """
+    if lengths is None:
+        return None
+    lengths = np.asarray(lengths)
+    if lengths.shape != (n_batch,) or lengths.dtype.kind not in "iu":
+        raise ValueError(
+            f"lengths has shape {lengths.shape} and dtype {lengths.dtype},"
+            f" expected (n_batch={n_batch},) integers"
+        )
+    if lengths.min() < 1 or lengths.max() > n_time:
+        raise ValueError(
+            f"lengths lie in {lengths.min()}..{lengths.max()}, expected"
+            f" 1..{n_time}"
+        )
+    return lengths
 
 
 def _namespace_of(name: str, *arrays: Array) -> ModuleType:

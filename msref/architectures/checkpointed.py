@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,13 @@ import numpy.typing as npt
 from msref.architectures.base import (
     Gradients,
     Shapes,
+    buffers,
     check_backward,
     check_forward,
     check_sizes,
+    draw_state,
+    draws,
+    evaluating,
     is_causal,
 )
 from msref.arrays import Array, Arrays, prefixed, under
@@ -45,8 +49,10 @@ class Checkpointed:
         Gradients are those of the whole pass, summed segment by segment
         from the last one on: equal to rounding, not to the bit. The adjoints
         of all time steps would fill the memory that is to be saved, and are
-        left out. The method: Chen, Xu, Zhang & Guestrin (2016); for
-        recurrent networks Gruslys et al. (2016).
+        left out. A batch norm inside has running statistics, or the network
+        would look ahead, so that there is nothing to observe. The method:
+        Chen, Xu, Zhang & Guestrin (2016); for recurrent networks Gruslys et
+        al. (2016).
     """
 
     arch: Any
@@ -86,6 +92,25 @@ class Checkpointed:
         """Parameters of which some entries are never read."""
         return tuple(getattr(self.arch, "masked", ()))
 
+    @property
+    def positive(self) -> tuple[str, ...]:
+        """Parameters that have to be above zero."""
+        return tuple(getattr(self.arch, "positive", ()))
+
+    @property
+    def buffers(self) -> tuple[str, ...]:
+        """Parameters that are observed, never learned by gradient."""
+        return buffers(self.arch)
+
+    @property
+    def draws(self) -> bool:
+        """Whether a training draws the state that a pass starts from."""
+        return draws(self.arch)
+
+    def evaluating(self) -> Self:
+        """Return the same of the network as it runs once trained."""
+        return replace(self, arch=evaluating(self.arch))
+
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
         shapes: Shapes = self.arch.shapes()
@@ -107,6 +132,15 @@ class Checkpointed:
         """Return the network's state before the first frame."""
         state: Arrays = self.arch.initial_state(n_batch, dtype, xp)
         return state
+
+    def draw_state(
+        self,
+        rng: np.random.Generator,
+        n_batch: int,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> Arrays:
+        """Draw the state a training pass starts from, as the network."""
+        return draw_state(self.arch, rng, n_batch, dtype)
 
     def step(
         self,

@@ -20,7 +20,12 @@ from msref.architectures.base import (
     Shapes,
     check_backward,
     check_forward,
+    check_lengths,
+    draw_state,
+    draws,
+    evaluating,
     is_causal,
+    observe,
     run_forward,
     scan,
 )
@@ -73,6 +78,25 @@ class _Combined:
         """Parameters of which some entries are never read."""
         return self._of_parts("masked")
 
+    @property
+    def positive(self) -> tuple[str, ...]:
+        """Parameters that have to be above zero."""
+        return self._of_parts("positive")
+
+    @property
+    def buffers(self) -> tuple[str, ...]:
+        """Parameters that are observed, never learned by gradient."""
+        return self._of_parts("buffers")
+
+    @property
+    def draws(self) -> bool:
+        """Whether a training draws the state that a pass starts from."""
+        return any(draws(part) for part in self.parts)
+
+    def evaluating(self) -> Self:
+        """Return the combination of the parts as they run once trained."""
+        return self.with_parts(*[evaluating(part) for part in self.parts])
+
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
         return {
@@ -95,6 +119,24 @@ class _Combined:
     ) -> Arrays:
         """Return the parts' states before the first frame."""
         return _join([p.initial_state(n_batch, dtype, xp) for p in self.parts])
+
+    def draw_state(
+        self,
+        rng: np.random.Generator,
+        n_batch: int,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> Arrays:
+        """Draw the state a training pass starts from, part by part."""
+        return _join([draw_state(p, rng, n_batch, dtype) for p in self.parts])
+
+    def observe(self, params: Arrays, tape: Arrays) -> Arrays:
+        """Return the new values of the parts' buffers."""
+        return _join(
+            [
+                observe(part, under(str(k), params), under(str(k), tape))
+                for k, part in enumerate(self.parts)
+            ]
+        )
 
     def _of_parts(self, attribute: str) -> tuple[str, ...]:
         """Collect names that the parts give in an attribute."""
@@ -462,19 +504,9 @@ def reversal(
         ValueError: lengths of a wrong shape, kind or range.
     """
     t = np.arange(n_time)[:, None]
+    lengths = check_lengths(lengths, n_time, n_batch)
     if lengths is None:
         return np.repeat(t[::-1], n_batch, axis=1), _columns(n_batch)
-    lengths = np.asarray(lengths)
-    if lengths.shape != (n_batch,) or lengths.dtype.kind not in "iu":
-        raise ValueError(
-            f"lengths has shape {lengths.shape} and dtype {lengths.dtype},"
-            f" expected (n_batch={n_batch},) integers"
-        )
-    if lengths.min() < 1 or lengths.max() > n_time:
-        raise ValueError(
-            f"lengths lie in {lengths.min()}..{lengths.max()}, expected"
-            f" 1..{n_time}"
-        )
     return np.where(t < lengths, lengths - 1 - t, t), _columns(n_batch)
 
 

@@ -92,9 +92,13 @@ class DuRNN:
         ``constrained`` bounds both (``msref.training.constraints``).
 
     Start
-        W_ss orthogonal times ``short``; w_ll uniform in 0 .. gamma^(1 /
-        horizon), as in IndRNN, or up to 1 without a horizon; the other
-        matrices Glorot-uniform, biases zero.
+        W_ss orthogonal times ``short``; w_ll as w_hh in IndRNN: uniform in
+        0 .. gamma^(1 / horizon), or with ``reads`` "last" from gamma^(-1 /
+        horizon) on, for a network that is read at its last step alone;
+        without a horizon up to 1, and ones. The other matrices
+        Glorot-uniform; b_q ``gate_bias``, the other biases zero. Over many
+        steps, a gate that starts almost closed (-3) keeps the noise of all
+        of them out of l.
     """
 
     n_in: int
@@ -106,6 +110,8 @@ class DuRNN:
     short: float = 0.9
     horizon: int | None = None
     gamma: float = 2.0
+    reads: str = "all"
+    gate_bias: float = 0.0
 
     def __post_init__(self) -> None:
         check_sizes(n_in=self.n_in, n_short=self.n_short, n_long=self.n_long)
@@ -115,6 +121,7 @@ class DuRNN:
             ("activation", ("relu", "tanh")),
             ("selection", SELECTIONS),
             ("output", OUTPUTS),
+            ("reads", ("all", "last")),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(
@@ -125,6 +132,10 @@ class DuRNN:
             raise ValueError(f"short is {self.short}, expected above 0")
         if not 1 <= self.gamma < np.inf:
             raise ValueError(f"gamma is {self.gamma}, expected at least 1")
+        if not np.isfinite(self.gate_bias):
+            raise ValueError(
+                f"gate_bias is {self.gate_bias}, expected a finite number"
+            )
 
     @property
     def n_out(self) -> int:
@@ -168,12 +179,14 @@ class DuRNN:
                 drawn = self.short * orthogonal(rng, self.n_short)
                 params[name] = drawn.astype(dtype)
             elif name == "w_ll":
-                drawn = rng.uniform(0.0, self.reach, self.n_long)
+                lowest = 1.0 / self.reach if self.reads == "last" else 0.0
+                drawn = rng.uniform(lowest, self.reach, self.n_long)
                 params[name] = drawn.astype(dtype)
             elif len(shape) == 2:
                 params[name] = glorot_uniform(rng, (shape[0], shape[1]), dtype)
             else:
-                params[name] = np.zeros(shape, dtype)
+                start = self.gate_bias if name == "b_q" else 0.0
+                params[name] = np.full(shape, start, dtype)
         return params
 
     def initial_state(

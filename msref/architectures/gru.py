@@ -76,14 +76,28 @@ class GRU:
 
     Start
         W_x* Glorot-uniform, W_h* orthogonal, both per gate; biases zero.
+
+        With chrono = T, the longest dependency expected (Tallec & Ollivier,
+        2018), b_z = log v with v uniform in 1 .. T - 1, and the rest as
+        before: at x = 0, with z = v / (v + 1), a state falls to 1/e in about
+        v + 1/2 steps if n is zero. The sign is that of a z which keeps; where
+        z writes, it is -log v. The paper's rule for b_r is not known to us.
+
+    Raises
+        ValueError: another reset, or chrono below 2.
     """
 
     n_in: int
     n_hid: int
     reset: str = "after"
+    chrono: int | None = None
 
     def __post_init__(self) -> None:
         check_sizes(n_in=self.n_in, n_hid=self.n_hid)
+        if self.chrono is not None:
+            check_sizes(chrono=self.chrono)
+            if self.chrono < 2:
+                raise ValueError("chrono is 1, expected at least 2")
         if self.reset not in ("after", "before"):
             raise ValueError(
                 f"reset is {self.reset!r}, expected 'after' or 'before'"
@@ -119,7 +133,11 @@ class GRU:
         params = {f"W_x{k}": glorot_uniform(rng, (n, m), dtype) for k in "rzn"}
         params |= {f"W_h{k}": orthogonal(rng, m, dtype) for k in "rzn"}
         biases = [name for name in self.shapes() if name.startswith("b_")]
-        return params | {name: np.zeros(m, dtype) for name in biases}
+        params |= {name: np.zeros(m, dtype) for name in biases}
+        if self.chrono is not None:
+            drawn = rng.uniform(1.0, self.chrono - 1.0, m)
+            params["b_z"] = np.log(drawn).astype(dtype)
+        return params
 
     def initial_state(
         self,

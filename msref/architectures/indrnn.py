@@ -29,6 +29,7 @@ class IndRNN:
     Equations
         a_t = x_t W_xh + b_h + w_hh * h_{t-1}      (1)
         h_t = f(a_t),   y_t = h_t                  (2)
+        without mixes, a_t = x_t + w_hh * h_{t-1}
 
     Adjoints
         da_t = f'(a_t) * (dy_t + dh_t)             (2')
@@ -37,16 +38,17 @@ class IndRNN:
         dx_t = da_t W_xh^T                         (1')
         dW_xh = sum_t x_t^T da_t                   (1')
         db_h = sum_t da_t                          (1')
+        without mixes, dx_t = da_t
 
     Arrays
-        W_xh (n_in, n_hid), w_hh (n_hid), b_h (n_hid)
+        W_xh (n_in, n_hid), w_hh (n_hid), b_h (n_hid); without mixes, w_hh
         state h (n_batch, n_hid)
 
     Cost
         forward n_time n_batch n_hid (n_in + 1) multiplications, backward
         about twice that; all products with W_xh are one, before or after the
-        loop, which is element-wise. The tape holds n_time n_batch n_hid
-        numbers besides x.
+        loop, which is element-wise; without mixes the loop is all there is.
+        The tape holds n_time n_batch n_hid numbers besides x.
 
     Conventions
         f is a ReLU with derivative 0 at 0, as in all of the papers'
@@ -55,7 +57,10 @@ class IndRNN:
         steps while |w_hh| <= gamma^(1 / horizon), ``reach``; gamma = 2 in the
         paper's adding problem. Training keeps it there by a projection
         (``msref.training.constraints``) onto the parameters in
-        ``constrained``.
+        ``constrained``. Without ``mixes`` unit i reads input i as it is, so
+        n_in is n_hid: the "only-recurrent" half into which the authors' code
+        divides the layer, that a normalisation may stand between the
+        ``Linear`` below and the recurrence.
 
     Start
         w_hh uniform in 0 .. reach; with ``reads`` "last", for the last layer
@@ -72,6 +77,7 @@ class IndRNN:
     horizon: int | None = None
     gamma: float = 2.0
     reads: str = "all"
+    mixes: bool = True
 
     def __post_init__(self) -> None:
         check_sizes(n_in=self.n_in, n_hid=self.n_hid)
@@ -85,6 +91,11 @@ class IndRNN:
             raise ValueError(f"gamma is {self.gamma}, expected at least 1")
         if self.reads not in ("all", "last"):
             raise ValueError(f"reads is {self.reads!r}, expected 'all', 'last'")
+        if not self.mixes and self.n_in != self.n_hid:
+            raise ValueError(
+                f"n_in is {self.n_in} and n_hid is {self.n_hid}, expected equal"
+                " sizes without mixes: each unit reads its own input"
+            )
 
     @property
     def n_out(self) -> int:
@@ -108,11 +119,10 @@ class IndRNN:
 
     def shapes(self) -> Shapes:
         """Return name -> shape of every parameter."""
-        return {
-            "W_xh": (self.n_in, self.n_hid),
-            "w_hh": (self.n_hid,),
-            "b_h": (self.n_hid,),
-        }
+        n = self.n_hid
+        if not self.mixes:
+            return {"w_hh": (n,)}
+        return {"W_xh": (self.n_in, n), "w_hh": (n,), "b_h": (n,)}
 
     def init(
         self, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64
@@ -120,11 +130,15 @@ class IndRNN:
         """Draw the parameters a training starts from (see Start)."""
         r = np.sqrt(6.0 / (65.0 * self.n_in))
         lowest = 1.0 / self.reach if self.reads == "last" else 0.0
-        return {
-            "W_xh": rng.uniform(-r, r, (self.n_in, self.n_hid)).astype(dtype),
-            "w_hh": rng.uniform(lowest, self.reach, self.n_hid).astype(dtype),
-            "b_h": np.zeros(self.n_hid, dtype),
-        }
+        params: Arrays = {}
+        if self.mixes:
+            W = rng.uniform(-r, r, (self.n_in, self.n_hid))
+            params["W_xh"] = W.astype(dtype)
+        w = rng.uniform(lowest, self.reach, self.n_hid)
+        params["w_hh"] = w.astype(dtype)
+        if self.mixes:
+            params["b_h"] = np.zeros(self.n_hid, dtype)
+        return params
 
     def initial_state(
         self,
@@ -146,7 +160,9 @@ class IndRNN:
         """Compute one time step, as the equations say it."""
         p, h_prev = params, state["h"]
         f = ACTIVATIONS[self.activation].f
-        a = x @ p["W_xh"] + p["b_h"] + p["w_hh"] * h_prev  # (1)
+        if self.mixes:
+            x = x @ p["W_xh"] + p["b_h"]  # (1)
+        a = x + p["w_hh"] * h_prev  # (1)
         h = f(a, xp)  # (2)
         return {"h": h}, {"a": a, "h": h, "y": h}
 
@@ -165,8 +181,11 @@ class IndRNN:
         h = xp.empty((n_time + 1, n_batch, self.n_hid), x.dtype)
         h[0] = state["h"]
         a = h[1:]
-        xp.matmul(flat(x), params["W_xh"], out=flat(a))  # (1), all steps
-        a += params["b_h"]  # (1)
+        if self.mixes:
+            xp.matmul(flat(x), params["W_xh"], out=flat(a))  # (1), all steps
+            a += params["b_h"]  # (1)
+        else:
+            a[...] = x
         for t in range(n_time):
             a[t] += w_hh * h[t]  # (1)
             if self.activation == "tanh":
@@ -195,10 +214,13 @@ class IndRNN:
             da[t] *= dy[t] + dh  # (2')
             dh = da[t] * w_hh  # (1')
 
+        dw_hh = (flat(da) * flat(h_prev)).sum(0)  # (1')
+        if not self.mixes:
+            return Gradients({"w_hh": dw_hh}, da.copy(), {"h": dh}, {"a": da})
         return Gradients(
             params={
                 "W_xh": flat(x).T @ flat(da),  # (1')
-                "w_hh": (flat(da) * flat(h_prev)).sum(0),  # (1')
+                "w_hh": dw_hh,
                 "b_h": flat(da).sum(0),  # (1')
             },
             x=da @ params["W_xh"].T,  # (1')

@@ -16,6 +16,7 @@ from msref.architectures import LMN, LSTM, ClockworkRNN, Elman, MultiScaleLMN
 from msref.arrays import Array, Arrays, under
 from msref.claims.base import Result, generator
 from msref.claims.memory import recoverability
+from msref.claims.networks import DUAL_KINDS, constraints_of, core_of
 from msref.data import (
     LabelledSet,
     generation_task,
@@ -53,7 +54,8 @@ KINDS = {
     "mslmn": "MultiScale LMN",
     "mslmn grown": "MultiScale LMN, grown",
 }
-"""The networks by name, in the order of the tables."""
+"""The networks by name, in the order of the tables; besides them those of
+``DUAL_KINDS`` are trained."""
 
 
 # --- networks of one size ---------------------------------------------------
@@ -84,6 +86,8 @@ def sized(kind: str, n_in: int, n_out: int, budget: int, n_modules: int) -> Any:
             map(make, sizes), key=lambda c: abs(n_weights(c, n_out) - budget)
         )
 
+    if kind in DUAL_KINDS:
+        return nearest(partial(core_of, kind, n_in))
     if kind == "rnn":
         return nearest(partial(Elman, n_in))
     if kind == "lstm":
@@ -119,7 +123,11 @@ def train_network(
     """
     grows = kind == "mslmn grown"
     n_modules = getattr(core, "n_modules", 1)
-    model = Model(replace(core, n_modules=1) if grows else core, n_out, loss)
+    model = Model(
+        replace(core, n_modules=1) if grows else core,
+        *(n_out, loss),
+        constraints=constraints_of(kind, core),
+    )
     params = model.init(rng)
     if awake:
         for name, value in params.items():

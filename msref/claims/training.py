@@ -13,6 +13,7 @@ from msref.architectures import LMN, LSTM, ULM, Elman
 from msref.arrays import Array, Arrays
 from msref.claims.base import Result, generator
 from msref.claims.memory import music
+from msref.claims.networks import DUAL_KINDS, constraints_of, core_of
 from msref.data import next_frame
 from msref.pretraining import (
     lmn_delay_line,
@@ -44,7 +45,8 @@ KINDS = {
     "lmn inputs": "LMN, LAES of the inputs",
     "lmn pre-trained": "LMN, pre-trained",
 }
-"""The networks by name, in the order of the tables."""
+"""The networks by name, in the order of the tables; besides them those of
+``DUAL_KINDS`` are trained."""
 
 
 def n_params(n_hid: int, n_mem: int) -> int:
@@ -211,6 +213,11 @@ def _start(
         n_window = max(1, round(n_mem / n_hid))
         return lmn_delay_line(N_NOTES, n_hid, n_window, N_NOTES, rng)
     core: Any
+    if kind in DUAL_KINDS:
+        make = partial(core_of, kind, N_NOTES, reads="all")
+        core = make(matched(make, budget))
+        model = Model(core, N_NOTES, constraints=constraints_of(kind, core))
+        return model, model.init(rng)
     if kind == "rnn":
         core = Elman(N_NOTES, matched(partial(Elman, N_NOTES), budget))
     elif kind in ("lstm", "lstm x5"):

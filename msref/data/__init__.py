@@ -15,6 +15,12 @@ from msref.data.music import (
     load_polyphonic,
 )
 from msref.data.packages import PACKAGED, FetchError, Packaged, fetch
+from msref.data.recall_tasks import (
+    copy_first_input,
+    denoising,
+    pixel_order,
+    pixel_sequences,
+)
 from msref.data.speech import load_timit_words, mfcc
 from msref.data.strokes import StrokeSet, load_strokes
 from msref.data.tasks import (
@@ -27,6 +33,7 @@ from msref.data.tasks import (
     warped_copy_task,
     waveform,
 )
+from msref.data.tmaze import TMaze
 
 __all__ = [
     "PACKAGED",
@@ -36,9 +43,12 @@ __all__ = [
     "MusicSet",
     "Packaged",
     "StrokeSet",
+    "TMaze",
     "addition_task",
     "autoregressive",
+    "copy_first_input",
     "copy_task",
+    "denoising",
     "fetch",
     "find_polyphonic",
     "generation_task",
@@ -55,6 +65,8 @@ __all__ = [
     "minibatches",
     "next_frame",
     "pad",
+    "pixel_order",
+    "pixel_sequences",
     "random_sequences",
     "warped_copy_task",
     "waveform",

@@ -108,7 +108,7 @@ def waveform(
         raise ValueError(
             f"kind is {kind!r}, expected one of {', '.join(WAVEFORMS)}"
         )
-    _at_least(64, n_time=n_time)
+    at_least(64, n_time=n_time)
     t = np.arange(n_time)
     s = t / n_time
     if kind == "chirp":
@@ -193,7 +193,7 @@ def copy_task(
     Raises
         ValueError: a number is below 1.
     """
-    _at_least(
+    at_least(
         1,
         n_sequences=n_sequences,
         n_symbols=n_symbols,
@@ -237,10 +237,10 @@ def warped_copy_task(
     Raises
         ValueError: a number is below 1, or ``delay`` below ``n_symbols``.
     """
-    _at_least(
+    at_least(
         1, n_sequences=n_sequences, n_symbols=n_symbols, n_classes=n_classes
     )
-    _at_least(n_symbols, delay=delay)
+    at_least(n_symbols, delay=delay)
     pairs = []
     for _ in range(n_sequences):
         symbols = rng.integers(0, n_classes, n_symbols)
@@ -274,8 +274,8 @@ def addition_task(
     Raises
         ValueError: ``n_sequences`` is below 1, or ``n_time`` below 2.
     """
-    _at_least(1, n_sequences=n_sequences)
-    _at_least(2, n_time=n_time)
+    at_least(1, n_sequences=n_sequences)
+    at_least(2, n_time=n_time)
     pairs = []
     for _ in range(n_sequences):
         x = np.zeros((n_time, 2))
@@ -285,7 +285,12 @@ def addition_task(
     return pairs
 
 
-def _at_least(smallest: int, **numbers: int) -> None:
+def at_least(smallest: int, **numbers: int) -> None:
+    """Refuse a number below ``smallest``, under its name.
+
+    Raises
+        ValueError: naming the number and what came.
+    """
     for name, number in numbers.items():
         if number < smallest:
             raise ValueError(

@@ -8,7 +8,6 @@ from msref.pretraining.growth import (
 )
 from msref.pretraining.incremental import IncrementalTraining
 from msref.pretraining.laes import LAES
-from msref.pretraining.multistability import vaa, vaa_star
 from msref.pretraining.starts import (
     elman_from_inputs,
     lmn_delay_line,
@@ -16,11 +15,14 @@ from msref.pretraining.starts import (
     lmn_orthogonal,
 )
 from msref.pretraining.unrolled import hidden_sequences, lmn_from_unrolled
+from msref.pretraining.warmup import Warmup, double_layer, warmup
 
 __all__ = [
     "LAES",
     "GrowthWarning",
     "IncrementalTraining",
+    "Warmup",
+    "double_layer",
     "elman_from_inputs",
     "embedded",
     "first_module",
@@ -30,6 +32,5 @@ __all__ = [
     "lmn_from_inputs",
     "lmn_from_unrolled",
     "lmn_orthogonal",
-    "vaa",
-    "vaa_star",
+    "warmup",
 ]

@@ -38,9 +38,13 @@ from msref.training.optimisers import (
     SGD,
     Adam,
     Optimiser,
+    Slowed,
     clip_by_global_norm,
 )
-from msref.training.penalties import Orthogonality, Penalty
+from msref.training.penalties import Excess, Orthogonality, Penalty, Sum
+from msref.training.q_learning import QLearning
+from msref.training.q_states import Learned
+from msref.training.replay import Environment, Game, Replay
 from msref.training.states import DivergedError, Record, State
 
 __all__ = [
@@ -54,9 +58,13 @@ __all__ = [
     "Constraint",
     "DivergedError",
     "Elementwise",
+    "Environment",
+    "Excess",
     "Fit",
     "FrameAccuracy",
+    "Game",
     "LabelAccuracy",
+    "Learned",
     "Loss",
     "LossFunction",
     "Magnitude",
@@ -66,10 +74,14 @@ __all__ = [
     "Orthogonality",
     "Pair",
     "Penalty",
+    "QLearning",
     "Record",
+    "Replay",
     "SingularValues",
+    "Slowed",
     "SpectralNorm",
     "State",
+    "Sum",
     "Tally",
     "bernoulli_cross_entropy",
     "best_path",

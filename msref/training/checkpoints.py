@@ -37,7 +37,7 @@ def write_checkpoint(
         "seconds": state.seconds,
     }
     text = json.dumps(run, default=np.ndarray.tolist, allow_nan=False)
-    write_arrays(path, arrays, {"run": text, "sha256": _seal(text, arrays)})
+    write_arrays(path, arrays, {"run": text, "sha256": seal(text, arrays)})
 
 
 def read_checkpoint(path: Path | str, belongs_to: Mapping[str, str]) -> State:
@@ -51,10 +51,10 @@ def read_checkpoint(path: Path | str, belongs_to: Mapping[str, str]) -> State:
     arrays, metadata = read_arrays(path)
     if set(metadata) != {"run", "sha256"}:
         raise ValueError(f"{path} is not a checkpoint of msref")
-    if metadata["sha256"] != _seal(metadata["run"], arrays):
+    if metadata["sha256"] != seal(metadata["run"], arrays):
         raise ValueError(f"{path} is damaged: its checksum does not fit")
     run = json.loads(metadata["run"])
-    _compare(path, run["belongs_to"], belongs_to)
+    compare(path, run["belongs_to"], belongs_to)
     return State(
         params=under("params", arrays),
         best=under("best", arrays),
@@ -70,17 +70,23 @@ def read_checkpoint(path: Path | str, belongs_to: Mapping[str, str]) -> State:
 def fingerprint(plan: Plan, start: State) -> dict[str, str]:
     """Return what makes two fits the same, in words and digests.
 
+    Of sequences that are new in every epoch, those of the first stand for
+    all: they depend on the epoch's number alone.
+
     Arguments
         start: the state before the first update.
     """
     rng = json.dumps(start.rng, default=np.ndarray.tolist)
+    train = described([array for pair in plan.train for array in pair])
+    # An entry only where it says something: older checkpoints have none.
+    enough = {} if plan.enough is None else {"enough": str(plan.enough)}
     return {
         "model": repr(plan.model),
         "optimiser": repr(plan.optimiser),
-        "train": _describe([array for pair in plan.train for array in pair]),
-        "valid": _describe([array for pair in plan.valid for array in pair]),
-        "params": _describe(_in_order(start.params)),
-        "optimiser_state": _describe(_in_order(start.optimiser)),
+        "train": train if plan.fresh is None else f"new, first {train}",
+        "valid": described([array for pair in plan.valid for array in pair]),
+        "params": described(in_order(start.params)),
+        "optimiser_state": described(in_order(start.optimiser)),
         "rng": hashlib.sha256(rng.encode()).hexdigest(),
         "n_batch": str(plan.n_batch),
         "patience": str(plan.patience),
@@ -89,14 +95,17 @@ def fingerprint(plan: Plan, start: State) -> dict[str, str]:
         "best": plan.best,
         "noise": str(plan.noise),
         "detach": str(plan.detach),
+        **enough,
     }
 
 
-def _in_order(arrays: Arrays) -> list[Array]:
+def in_order(arrays: Arrays) -> list[Array]:
+    """Return the arrays by name."""
     return [arrays[name] for name in sorted(arrays)]
 
 
-def _describe(arrays: list[Array]) -> str:
+def described(arrays: list[Array]) -> str:
+    """Return how many, how large, and a digest of them."""
     n_entries = sum(array.size for array in arrays)
     return f"{len(arrays)} arrays, {n_entries} numbers, {_digest(arrays)[:16]}"
 
@@ -110,15 +119,21 @@ def _digest(arrays: Iterable[Array]) -> str:
     return sha.hexdigest()
 
 
-def _seal(text: str, arrays: Arrays) -> str:
+def seal(text: str, arrays: Arrays) -> str:
+    """Return the digest by which a damaged file is known."""
     names = sorted(arrays)
     content = json.dumps([text, names, _digest(arrays[k] for k in names)])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _compare(
+def compare(
     path: Path | str, found: Mapping[str, str], expected: Mapping[str, str]
 ) -> None:
+    """Require what a checkpoint belongs to.
+
+    Raises
+        ValueError: something was different; all that was is named.
+    """
     differing = [
         f"{key} was {found.get(key)}, is {expected.get(key)}"
         for key in sorted({*found, *expected})

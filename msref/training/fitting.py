@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress, TextColumn
 
 from msref.architectures.base import check_tree
 from msref.arrays import Arrays
+from msref.progress import bar
 from msref.training.checkpoints import (
     fingerprint,
     read_checkpoint,
@@ -32,6 +28,7 @@ from msref.training.states import (
     Record,
     best_epoch,
     first_state,
+    reached,
     states,
 )
 
@@ -50,11 +47,13 @@ class Fit:
             ``train_loss`` (penalty and noise included, mean over the loss's
             terms while the weights moved), ``valid_loss``, ``valid_score``
             where a metric is given, and the ``seconds`` that the epoch took.
+            Each epoch has ceil(n_sequences / n_batch) updates.
         best_epoch: the first of the best, from 1.
         seconds: time spent on updates and validation.
         stopped_early: patience ran out before the epochs did.
         optimiser: the optimiser's state after the last epoch, to go on with
             ``last``.
+        reached: the last epoch was as good as ``enough``.
     """
 
     params: Arrays
@@ -64,12 +63,13 @@ class Fit:
     seconds: float
     stopped_early: bool
     optimiser: Arrays
+    reached: bool = False
 
 
 def fit(
     model: Model,
     params: Arrays,
-    train: Sequence[AnyPair],
+    train: Sequence[AnyPair] | Callable[[int], Sequence[AnyPair]],
     valid: Sequence[AnyPair],
     *,
     optimiser: Optimiser,
@@ -83,6 +83,7 @@ def fit(
     optimiser_state: Arrays | None = None,
     metric: Metric | None = None,
     best: str = "lowest loss",
+    enough: float | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_every: int = 100,
     report: Callable[[Record], None] | None = None,
@@ -91,11 +92,19 @@ def fit(
 ) -> Fit:
     """Train ``params`` and return those of the best epoch.
 
+    A core that draws its initial state (``Dropout``) draws a new one for
+    every update. What it observes of a batch (``BatchNorm``) becomes its
+    buffers after the update, and validation and ``best`` use them.
+
     Arguments
         train, valid: pairs of an input (n_time, n_in) and its target, as in
-            ``Batch.of``. Validation leaves the penalty out.
-        rng: shuffles the sequences before every epoch; left where the last
-            epoch left it, so that another fit can go on.
+            ``Batch.of``. Validation leaves the penalty out. ``train`` may
+            also be a function that gives new pairs in every epoch, from its
+            number alone (1 for the first of this fit), so that a fit which
+            goes on sees the same; always as many as in epoch 1.
+        rng: shuffles the sequences before every epoch, and draws what the
+            updates draw; left where the last epoch left it, so that another
+            fit can go on.
         n_batch: sequences in a batch, of similar lengths.
         patience: stop after so many epochs without a better one; ``None``
             for never.
@@ -109,10 +118,13 @@ def fit(
             ``optimiser`` of an earlier fit; ``None`` for its start.
         metric: its value on ``valid`` is the ``valid_score``.
         best: "lowest loss", "lowest score" or "highest score".
+        enough: stop after the first epoch whose loss or score, the one that
+            ``best`` names, is this good or better; ``None`` for never.
         checkpoint: a file. Where it exists, the fit goes on from there;
             everything else has to be as it was at the beginning, ``params``,
             ``optimiser_state`` and ``rng`` included, but ``n_epochs`` may
-            have grown.
+            have grown. Of a function ``train`` the pairs of epoch 1 are
+            compared.
         checkpoint_every: updates between two checkpoints; there is one more
             at the end, and at Ctrl-C.
         report: called with the record of each epoch.
@@ -122,7 +134,7 @@ def fit(
 
     Raises
         TypeError, ValueError: arguments, data or a checkpoint that do not
-            fit.
+            fit; at the start of its epoch where ``train`` gives new pairs.
         DivergedError: NaN or infinity on the way, with epoch, step and
             place; a ValueError, too.
         OSError: the checkpoint cannot be written or read.
@@ -131,10 +143,17 @@ def fit(
     _check_options(n_epochs, n_batch, patience, checkpoint_every, best, metric)
     if not 0 <= noise < math.inf:
         raise ValueError(f"noise is {noise}, expected 0 or above")
+    if enough is not None and not math.isfinite(enough):
+        raise ValueError(f"enough is {enough}, expected a finite number")
     _check_detach(detach, model)
+    fresh = train if callable(train) else None
     plan = Plan(
         model=model,
-        train=check_pairs("train", train, model),
+        train=(
+            check_pairs("train(1)", train(1), model)
+            if callable(train)
+            else check_pairs("train", train, model)
+        ),
         valid=check_pairs("valid", valid, model),
         optimiser=optimiser,
         rng=rng,
@@ -145,6 +164,8 @@ def fit(
         best=best,
         noise=noise,
         detach=detach,
+        fresh=fresh,
+        enough=enough,
     )
     start = first_state(plan, params, optimiser_state)
     belongs_to = fingerprint(plan, start)
@@ -156,12 +177,12 @@ def fit(
         if checkpoint is not None:
             write_checkpoint(checkpoint, state, belongs_to)
 
-    n_steps = -(-len(train) // n_batch)
-    with _bar(progress, title, n_epochs * n_steps) as show:
+    n_steps = -(-len(plan.train) // n_batch)
+    with bar(progress, title, n_epochs * n_steps) as show:
         try:
             for state in states(plan, start, n_epochs):
                 done = len(state.history) * n_steps + state.step
-                show(done, state.history)
+                show(done, _latest(state.history))
                 if state.step == 0 and report is not None:
                     report(state.history[-1])
                 if state.step > 0 and done % checkpoint_every == 0:
@@ -171,34 +192,23 @@ def fit(
             raise
     save()
     rng.bit_generator.state = state.rng  # a finished fit, read again
+    good_enough = reached(state.history, best, enough)
     return Fit(
         params=state.best,
         last=state.params,
         history=state.history,
         best_epoch=best_epoch(state.history, best),
         seconds=state.seconds,
-        stopped_early=len(state.history) < n_epochs,
+        stopped_early=len(state.history) < n_epochs and not good_enough,
         optimiser=state.optimiser,
+        reached=good_enough,
     )
 
 
-@contextlib.contextmanager
-def _bar(
-    progress: bool | None, title: str, n_steps: int
-) -> Iterator[Callable[[int, Sequence[Record]], None]]:
-    """Give a function that shows how many steps are done, and the history."""
-    wanted = sys.stderr.isatty() if progress is None else progress
-    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[at]}"))
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not wanted) as bar:
-        task = bar.add_task(escape(title), total=n_steps, at="")
-
-        def show(done: int, history: Sequence[Record]) -> None:
-            found = history[-1] if history else {}
-            at = [f"{k} {found[k]:.4g}" for k in SHOWN if k in found]
-            bar.update(task, completed=done, at=", ".join(at))
-
-        yield show
+def _latest(history: Sequence[Record]) -> str:
+    """Say what the last validation found."""
+    found = history[-1] if history else {}
+    return ", ".join(f"{k} {found[k]:.4g}" for k in SHOWN if k in found)
 
 
 def _check_detach(detach: float, model: Model) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from msref.architectures.base import Shapes, check_tree, run_forward, scan
+from msref.architectures.base import (
+    Shapes,
+    buffers,
+    check_tree,
+    draws,
+    evaluating,
+    observe,
+    run_forward,
+    scan,
+)
 from msref.arrays import Array, Arrays, count, prefixed, under
 from msref.data.batching import pad
 from msref.functional import flat, glorot_uniform
@@ -128,19 +137,30 @@ class Model:
         n_out: units of the read-out.
         loss: a name in ``LOSSES``.
         frozen: names that have no gradient and are never updated, or the
-            first parts of names: "core/W_mm", "core/0", "core".
+            first parts of names: "core/W_mm", "core/0", "core". Buffers that
+            are frozen do not observe anything either.
         penalty: added to the loss in training; validation leaves it out.
         constraints: names of parameters, each with its bound; a fit projects
             them at the start and after every update. See
             ``msref.training.constraints.bounds``.
+
+    Conventions
+        A core may compute one thing in training and another afterwards, such
+        as ``BatchNorm`` and ``Dropout``. ``objective``, ``training_pass`` and
+        ``loss_and_gradients`` are training; ``predict`` and what is built on
+        it, validation too, run ``evaluating(core)``.
+        Buffers are arrays among the parameters that a training pass observes
+        and no gradient moves. They are as if frozen: no gradient, no
+        optimiser's state, no penalty, no bound.
 
     Start
         The core draws first, then W_yo Glorot-uniform; b_o is zero.
 
     Raises
         ValueError: n_out below 1; a loss, a frozen name, or a name in the
-            penalty or the constraints that does not exist; a penalty, or a
-            constraint that fills zeros, on weights that are masked.
+            penalty or the constraints that does not exist; a penalty or a
+            constraint on a buffer; a penalty, or a constraint that fills
+            zeros, on weights that are masked.
     """
 
     core: Any
@@ -176,7 +196,22 @@ class Model:
                     f"constraints hold {name!r}, expected names in"
                     f" {sorted(names)}"
                 )
+        self._check_buffers()
         self._check_masked()
+
+    def _check_buffers(self) -> None:
+        """Refuse what would have to move arrays that no gradient moves."""
+        penalised = self.penalty.names if self.penalty else ()
+        for label, names in (
+            ("the penalty is", penalised),
+            ("constraints are", [name for name, _ in self.constraints]),
+        ):
+            for name in names:
+                if name in self.buffers:
+                    raise ValueError(
+                        f"{label} on {name!r}, a buffer: expected a parameter"
+                        " that is learned"
+                    )
 
     def _check_masked(self) -> None:
         """Refuse what would fill entries of weights that are never read."""
@@ -200,6 +235,16 @@ class Model:
         return int(self.core.n_in)
 
     @property
+    def buffers(self) -> tuple[str, ...]:
+        """Names of the arrays that are observed, and not learned."""
+        return tuple(f"core/{name}" for name in buffers(self.core))
+
+    @property
+    def draws(self) -> bool:
+        """Whether a training pass starts from a state that is drawn."""
+        return draws(self.core)
+
+    @property
     def loss_function(self) -> LossFunction:
         """The loss itself."""
         return LOSSES[self.loss]
@@ -221,12 +266,9 @@ class Model:
         return params
 
     def trainable(self, params: Arrays) -> Arrays:
-        """Return the parameters that are not frozen."""
-        return {
-            name: array
-            for name, array in params.items()
-            if not any(_starts(name, start) for start in self.frozen)
-        }
+        """Return what is learned: neither frozen parameters nor buffers."""
+        fixed = {*self.buffers, *self._frozen_among(params)}
+        return {k: array for k, array in params.items() if k not in fixed}
 
     def projected(self, params: Arrays) -> Arrays:
         """Return the parameters, each within its bound."""
@@ -236,19 +278,31 @@ class Model:
         return within
 
     def n_params(self, params: Arrays, frozen: bool = True) -> int:
-        """Count the numbers in ``params``, with or without the frozen."""
+        """Count the numbers in ``params``.
+
+        Arguments
+            frozen: count all, buffers too; ``False`` for those learned alone.
+                Buffers are not learned.
+        """
         return count(params if frozen else self.trainable(params))
 
     def objective(
-        self, params: Arrays, batch: Batch, xp: ModuleType = np
+        self,
+        params: Arrays,
+        batch: Batch,
+        xp: ModuleType = np,
+        state: Arrays | None = None,
     ) -> Array:
-        """Return L by scanning the core's ``step``: the specification.
+        """Return L of training by scanning ``step``: the specification.
 
         Slow and literal, for complex numbers and autograd boxes too;
         nothing is checked.
+
+        Arguments
+            state: as in ``training_pass``.
         """
-        p = under("core", params)
-        y, _, _ = scan(self.core, p, batch.x, xp=xp, lengths=batch.lengths)
+        p, x, lengths = under("core", params), batch.x, batch.lengths
+        y, _, _ = scan(self.core, p, x, state, xp=xp, lengths=lengths)
         o = y @ params["readout/W_yo"] + params["readout/b_o"]  # (2)
         L = self.loss_function.value(o, batch.target, batch.mask, xp)  # (3)
         return L + self.penalty.value(params, xp) if self.penalty else L
@@ -258,25 +312,52 @@ class Model:
     ) -> Array:
         """Return o (n_time, n_batch, n_out), the logits of a cross-entropy.
 
+        The core runs as after training: nothing is dropped, and what was
+        observed takes the place of the batch's own mean and variance.
+
         Raises
             TypeError, ValueError: as the core's forward pass.
         """
-        o, _, _ = self._forward(params, x, lengths)
+        o, _, _ = self._forward(evaluating(self.core), params, x, lengths)
         return o
 
     def loss_and_gradients(
-        self, params: Arrays, batch: Batch, detached: Array | None = None
+        self,
+        params: Arrays,
+        batch: Batch,
+        detached: Array | None = None,
+        state: Arrays | None = None,
     ) -> tuple[float, Arrays]:
-        """Return L, and name -> gradient of every parameter not frozen.
+        """Return the L and the gradients of a ``training_pass``."""
+        L, grads, _ = self.training_pass(params, batch, detached, state)
+        return L, grads
+
+    def training_pass(
+        self,
+        params: Arrays,
+        batch: Batch,
+        detached: Array | None = None,
+        state: Arrays | None = None,
+    ) -> tuple[float, Arrays, Arrays]:
+        """Run a batch forward and back, as it is in training.
 
         Arguments
             detached: (n_time,) of bool, handed to the core's backward pass
                 where it is given; see ``LMN``.
+            state: the core's initial state, such as a drawn one; ``None`` for
+                its ``initial_state``.
+
+        Returns
+            L; name -> gradient of every parameter that is learned; name ->
+            new value of every buffer that the pass observed, frozen ones
+            left out.
 
         Raises
             TypeError, ValueError: as the core's forward pass and the loss.
         """
-        o, y, tape = self._forward(params, batch.x, batch.lengths)
+        o, y, tape = self._forward(
+            self.core, params, batch.x, batch.lengths, state
+        )
         L, do = self.loss_function(o, batch.target, batch.mask)  # (3) (3')
 
         trainable = self.trainable(params)
@@ -296,15 +377,35 @@ class Model:
             for name, d_penalty in self.penalty.gradients(params).items():
                 if name in trainable:
                     grads[name] = grads[name] + d_penalty  # (3')
-        return L, {name: grads[name] for name in trainable}
+        grads = {name: grads[name] for name in trainable}
+        return L, grads, self._observed(params, tape)
+
+    def _observed(self, params: Arrays, tape: Arrays) -> Arrays:
+        """Return the new values of the buffers that are not frozen."""
+        new = observe(self.core, under("core", params), tape)
+        new = prefixed("core", new)
+        frozen = self._frozen_among(new)
+        return {k: array for k, array in new.items() if k not in frozen}
+
+    def _frozen_among(self, names: Iterable[str]) -> set[str]:
+        return {
+            name
+            for name in names
+            if any(_starts(name, start) for start in self.frozen)
+        }
 
     def _forward(
-        self, params: Arrays, x: Array, lengths: Array | None
+        self,
+        core: Any,
+        params: Arrays,
+        x: Array,
+        lengths: Array | None,
+        state: Arrays | None = None,
     ) -> tuple[Array, Array, Arrays]:
         """Return o, and what the way back needs: y and the core's tape."""
         check_tree("params", params, self.shapes(), x)
         p = under("core", params)
-        y, _, tape = run_forward(self.core, p, x, lengths=lengths)  # (1)
+        y, _, tape = run_forward(core, p, x, state, lengths=lengths)  # (1)
         W_yo = params["readout/W_yo"]
         o = (flat(y) @ W_yo).reshape(*x.shape[:2], self.n_out)  # (2)
         o += params["readout/b_o"]  # (2)

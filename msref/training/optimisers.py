@@ -160,6 +160,61 @@ class Adam:
         return new, new_state
 
 
+@dataclass(frozen=True)
+class Slowed:
+    """Another optimiser, whose steps are shorter for some parameters.
+
+    Equation (W a parameter in ``names``, W' where the optimiser puts it)
+        W_t = W_{t-1} + factor (W'_t - W_{t-1})
+
+    For recurrent weights over long times: where a memory of T steps needs
+    a weight within about 1 / T of one, Adam's steps, as long as the learning
+    rate, throw it out.
+
+    Arguments
+        optimiser: the other one; its state is the state.
+        names: parameters as the model names them, "core/w_hh".
+        factor: above 0, at most 1.
+    """
+
+    optimiser: Optimiser
+    names: tuple[str, ...]
+    factor: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.factor <= 1:
+            raise ValueError(
+                f"factor is {self.factor}, expected above 0, at most 1"
+            )
+
+    def init(self, params: Arrays) -> Arrays:
+        """Return the state before the first update of ``params``.
+
+        Raises
+            ValueError: a name that is not among the parameters.
+        """
+        unknown = sorted(set(self.names) - set(params))
+        if unknown:
+            raise ValueError(
+                f"names holds {unknown}, expected names in {sorted(params)}"
+            )
+        return self.optimiser.init(params)
+
+    def update(
+        self, params: Arrays, grads: Arrays, state: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        """Return the parameters and the state after one update.
+
+        Raises
+            ValueError: as the optimiser's own update.
+        """
+        new, state = self.optimiser.update(params, grads, state)
+        for name in set(self.names) & set(grads):
+            W = params[name]
+            new[name] = W + self.factor * (new[name] - W)
+        return new, state
+
+
 def clip_by_global_norm(grads: Arrays, maximum: float) -> tuple[Arrays, float]:
     """Shorten all gradients together (Pascanu, Mikolov & Bengio, 2013).
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from msref.architectures.base import check_finite
+from msref.architectures.base import check_finite, draw_state
 from msref.arrays import Arrays
 from msref.data.batching import mask, minibatches
-from msref.training.evaluation import by_length, measure
+from msref.training.evaluation import by_length, check_pairs, measure
 from msref.training.metrics import Metric, Tally
-from msref.training.model import Batch, Model, Pair
+from msref.training.model import AnyPair, Batch, Model, Pair
 from msref.training.optimisers import Optimiser, clip_by_global_norm
 
 Record = dict[str, float]
@@ -36,7 +36,12 @@ CRITERIA = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What does not change while a fit runs; see ``fit``."""
+    """What does not change while a fit runs; see ``fit``.
+
+    Attributes
+        train: the training sequences; those of epoch 1 where ``fresh`` gives
+            others in every epoch.
+    """
 
     model: Model
     train: list[Pair]
@@ -50,6 +55,31 @@ class Plan:
     best: str
     noise: float = 0.0
     detach: float = 0.0
+    fresh: Callable[[int], Sequence[AnyPair]] | None = None
+    enough: float | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether the updates draw anything."""
+        return self.noise > 0 or self.detach > 0 or self.model.draws
+
+    def pairs(self, epoch: int) -> list[Pair]:
+        """Return the training sequences of an epoch, from 1.
+
+        Raises
+            TypeError, ValueError: fresh sequences that do not fit the model,
+                or are more or fewer than those of epoch 1.
+        """
+        if self.fresh is None or epoch == 1:
+            return self.train
+        label = f"train({epoch})"
+        pairs = check_pairs(label, self.fresh(epoch), self.model)
+        if len(pairs) != len(self.train):
+            raise ValueError(
+                f"{label} gives {len(pairs)} sequences, expected"
+                f" {len(self.train)} as train(1)"
+            )
+        return pairs
 
 
 @dataclass(frozen=True)
@@ -62,7 +92,8 @@ class State:
         optimiser: the optimiser's own state.
         rng: state of the bit generator *before* this epoch was shuffled: the
             same shuffle is drawn again, and ``step`` batches are skipped;
-            what each step draws depends on its number alone.
+            what each step draws depends on its number alone (see
+            ``step_generator``).
         step: updates done in this epoch.
         loss: training loss of this epoch so far, summed over its terms.
         history: one record for each epoch done.
@@ -104,14 +135,14 @@ def states(plan: Plan, state: State, n_epochs: int) -> Iterator[State]:
     """Yield the state after every update, and after every epoch."""
     dtype = state.params["readout/b_o"].dtype
     valid = by_length(plan.valid, plan.n_batch, dtype)
-    lengths = [len(x) for x, _ in plan.train]
-    while len(state.history) < n_epochs and not _stale(plan, state):
+    while len(state.history) < n_epochs and not _is_over(plan, state):
+        train = plan.pairs(len(state.history) + 1)
+        lengths = [len(x) for x, _ in train]
         plan.rng.bit_generator.state = state.rng
         batches = minibatches(lengths, plan.n_batch, plan.rng, bucket=True)
-        draws = plan.noise > 0 or plan.detach > 0
-        key = int(plan.rng.integers(2**63)) if draws else None
+        key = int(plan.rng.integers(2**63)) if plan.draws else None
         for indices in batches[state.step :]:
-            batch = Batch.of([plan.train[i] for i in indices], dtype)
+            batch = Batch.of([train[i] for i in indices], dtype)
             rng = step_generator(key, state.step)
             state = _after_update(plan, state, batch, rng)
             yield state
@@ -123,10 +154,13 @@ def step_generator(key: int | None, step: int) -> np.random.Generator | None:
     """Return what one update draws from, or nothing.
 
     A generator for each step, so that a fit which goes on in the middle of
-    an epoch need not draw for the steps before.
+    an epoch need not draw for the steps before. An update draws, in this
+    order and only what it needs: the noise, the steps that are detached, the
+    core's initial state.
 
     Arguments
-        key: drawn once an epoch; ``None`` where nothing is drawn.
+        key: drawn once an epoch, after the shuffle; ``None`` where nothing is
+            drawn, and then the fit's generator gives the shuffles alone.
     """
     return None if key is None else np.random.default_rng((key, step))
 
@@ -138,9 +172,19 @@ def best_epoch(history: Sequence[Record], best: str) -> int:
     return values.index(min(values)) + 1 if values else 0
 
 
-def _stale(plan: Plan, state: State) -> bool:
+def reached(history: Sequence[Record], best: str, enough: float | None) -> bool:
+    """Tell whether an epoch was at least as good as ``enough``."""
+    if enough is None:
+        return False
+    name, sign = CRITERIA[best]
+    return any(sign * record[name] <= sign * enough for record in history)
+
+
+def _is_over(plan: Plan, state: State) -> bool:
+    """Tell whether a fit ends before its epochs do."""
     since = len(state.history) - best_epoch(state.history, plan.best)
-    return plan.patience is not None and since >= plan.patience
+    stale = plan.patience is not None and since >= plan.patience
+    return stale or reached(state.history, plan.best, plan.enough)
 
 
 def _after_update(
@@ -148,13 +192,16 @@ def _after_update(
 ) -> State:
     began = time.perf_counter()
     with _placed(f"epoch {len(state.history) + 1}, step {state.step + 1}"):
-        detached = None
+        detached = start = None
         if rng is not None and plan.noise > 0:
             batch = _noisy(batch, plan.noise, rng)
         if rng is not None and plan.detach > 0:
             detached = rng.random(len(batch.x)) < plan.detach
-        value, grads = plan.model.loss_and_gradients(
-            state.params, batch, detached
+        if rng is not None and plan.model.draws:
+            n_batch, dtype = batch.x.shape[1], batch.x.dtype
+            start = draw_state(plan.model.core, rng, n_batch, dtype)
+        value, grads, buffers = plan.model.training_pass(
+            state.params, batch, detached, start
         )
         _check_finite({"the loss": value})
         if plan.clip is not None:
@@ -162,7 +209,7 @@ def _after_update(
         params, optimiser = plan.optimiser.update(
             state.params, grads, state.optimiser
         )
-        params = plan.model.projected(params)
+        params = plan.model.projected(params) | buffers
     n_terms = plan.model.loss_function.n_terms(batch.mask, batch.x.shape)
     return replace(
         state,

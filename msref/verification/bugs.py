@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from msref.architectures import Gradients
+from msref.architectures import Gradients, buffers, draws, is_causal
 from msref.arrays import Array, Arrays
-from msref.verification import clock_bugs
+from msref.verification import clock_bugs, layer_bugs
 
 Backward = Callable[[Any, Arrays, Arrays, Array, Arrays], Gradients]
 Forward = Callable[[Any, Arrays, Array, Arrays, int], Any]
@@ -26,20 +26,24 @@ Forward = Callable[[Any, Arrays, Array, Arrays, int], Any]
 
 def backward_bugs(arch: Any) -> Iterator[tuple[str, str, Backward]]:
     """Yield kind, place and wrong backward pass of every bug that applies."""
-    shapes = arch.shapes()
+    shapes = _learned(arch)
     states = list(arch.initial_state(1))
 
-    yield "final-state gradient ignored", "dstate", _final_state_ignored
-    yield "final-state gradient doubled", "dstate", _final_state_doubled
-    yield "initial-state gradient missing", "dstate0", _initial_state_missing
-    yield "truncated BPTT", "half way", _truncated
-    yield "BPTT through a window", "3 hops", _windowed
+    if states:
+        yield "final-state gradient ignored", "dstate", _final_state_ignored
+        yield "final-state gradient doubled", "dstate", _final_state_doubled
+        yield "initial-state gradient missing", "dstate0", _initial_missing
+        yield "truncated BPTT", "half way", _truncated
+        yield "BPTT through a window", "3 hops", _windowed
     yield "loss on the last output alone", "dy", _last_output_alone
     yield "output gradient a step late", "dy", _output_a_step_late
     yield "adjoints clipped", "dy", _clipped
-    yield "single precision inside", "grads", _single_precision
     yield "input gradient negated", "dx", _input_negated
-    yield "only the first step accumulated", "grads", _first_step_alone
+    if shapes:
+        yield "single precision inside", "grads", _single_precision
+    if shapes and is_causal(arch):
+        yield "only the first step accumulated", "grads", _first_step_alone
+    yield from layer_bugs.backward_bugs(arch)
     if hasattr(arch, "clock"):
         yield from clock_bugs.backward_bugs(arch)
     for name in states:
@@ -83,7 +87,7 @@ def _final_state_doubled(
     return run(arch, params, tape, dy, twice)
 
 
-def _initial_state_missing(
+def _initial_missing(
     arch: Any, params: Arrays, tape: Arrays, dy: Array, dstate: Arrays
 ) -> Gradients:
     g = run(arch, params, tape, dy, dstate)
@@ -313,16 +317,18 @@ def _tape_zeroed(name: str) -> Backward:
 
 def forward_bugs(arch: Any) -> Iterator[tuple[str, str, Forward]]:
     """Yield kind, place and wrong forward pass of every bug that applies."""
-    shapes = arch.shapes()
+    shapes = _learned(arch)
 
-    yield "initial state ignored", "state", _initial_state_ignored
     yield "output a step late", "y", _y_a_step_late
     yield "sequence read backwards", "x", _read_backwards
-    if not hasattr(arch, "clock") or arch.clock.first == 0:
-        # otherwise the last step may well have left the state alone
-        yield "final state of the step before", "state", _stale_state
-    yield "weights in half precision", "params", _half_precision
-    yield "pre-activations doubled", "params", _doubled
+    if arch.initial_state(1):
+        yield "initial state ignored", "state", _initial_state_ignored
+        if _moves_at_each_step(arch):
+            yield "final state of the step before", "state", _stale_state
+    if shapes:
+        yield "weights in half precision", "params", _half_precision
+        yield "pre-activations doubled", "params", _doubled
+    yield from layer_bugs.forward_bugs(arch)
     if hasattr(arch, "clock"):
         yield from clock_bugs.forward_bugs(arch)
     for name, shape in shapes.items():
@@ -438,6 +444,22 @@ def run(
     """Call the right backward pass."""
     result: Gradients = arch.backward(params, tape, dy, dstate)
     return result
+
+
+def _learned(arch: Any) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all parameters that a gradient updates."""
+    observed = buffers(arch)
+    return {k: s for k, s in arch.shapes().items() if k not in observed}
+
+
+def _moves_at_each_step(arch: Any) -> bool:
+    """Tell whether no step leaves the state alone.
+
+    A drawn state stays as it was drawn, and without a module that ticks at
+    every step the last one may well have left the state alone.
+    """
+    ticks = not hasattr(arch, "clock") or arch.clock.first == 0
+    return ticks and not draws(arch)
 
 
 def _from(tape: Arrays, start: int, stop: int | None) -> Arrays:

@@ -108,8 +108,9 @@ def draw(
 
     Parameters come from ``arch.init``; arrays that it leaves constant (zero
     biases, a forget bias of one) are drawn anew, so that no term of an
-    equation is out of play. Zeros inside a drawn array stay: they may be a
-    mask. Every other case begins at t = 0, where clocks have their origin.
+    equation is out of play, and above zero where the network names them as
+    ``positive``. Zeros inside a drawn array stay: they may be a mask. Every
+    other case begins at t = 0, where clocks have their origin.
 
     Arguments
         n_time, n_batch: sizes; ``None`` draws 2..16 and 2..4.
@@ -136,6 +137,8 @@ def draw(
             else np.asarray(value, dtype)
             for name, value in arch.init(rng).items()
         }
+        for name in getattr(arch, "positive", ()):
+            params[name] = np.exp(params[name])
     if x is None:
         x = normal((n_time, n_batch, arch.n_in))
     if state is None:

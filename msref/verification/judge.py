@@ -183,9 +183,11 @@ def judge_gradient(gradient: Arrays, evidence: Evidence) -> list[Finding]:
             )
     for name, (direction, d) in evidence.differences.items():
         if name in gradient:
-            found = _along(
-                gradient[name], direction, d.value, SAFETY * d.error, dtype
-            )
+            floor = SAFETY * d.error
+            if name in evidence.gradient_floor:
+                known = evidence.gradient_floor[name]
+                floor += float(np.sum(np.abs(direction) * known))
+            found = _along(gradient[name], direction, d.value, floor, dtype)
             low, high = sorted((d.left, d.right))
             at_kink = high - low > 1e-6 * max(abs(low), abs(high), 1e-30)
             if found.verdict == FAIL and at_kink and low <= found.got <= high:
@@ -295,6 +297,8 @@ def judge_itself(arch: Any, evidence: Evidence) -> list[Finding]:
         {k: 2 * np.abs(one[k]) + 3 * np.abs(two[k]) for k in one},
         case.seed,
         dtype,
+        # What rounds to zero, such as a bias below batch statistics.
+        {k: 5 * floor for k, floor in evidence.gradient_floor.items()},
     )
 
     order = rng.permutation(case.n_batch)

@@ -52,11 +52,13 @@ class Mutant:
         x: Array,
         state: Arrays | None = None,
         t0: int = 0,
+        lengths: Array | None = None,
     ) -> Any:
         """Run the forward pass, wrong where the bug is there."""
+        arch = self.arch if lengths is None else _Within(self.arch, lengths)
         if self.pass_ == "forward":
-            return self.bug(self.arch, params, x, state, t0)
-        return self.arch.forward(params, x, state, t0)
+            return self.bug(arch, params, x, state, t0)
+        return arch.forward(params, x, state, t0)
 
     def backward(
         self,
@@ -69,6 +71,23 @@ class Mutant:
         if self.pass_ == "backward":
             return self.bug(self.arch, params, tape, dy, dstate)
         return self.arch.backward(params, tape, dy, dstate)
+
+
+@dataclass(frozen=True)
+class _Within:
+    """A network that looks ahead, within given lengths."""
+
+    arch: Any
+    lengths: Array
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.arch, name)
+
+    def forward(
+        self, params: Arrays, x: Array, state: Arrays | None, t0: int
+    ) -> Any:
+        """Run the forward pass; bugs need not know of lengths."""
+        return self.arch.forward(params, x, state, t0, lengths=self.lengths)
 
 
 def mutants(arch: Any) -> Iterator[Any]:
@@ -115,6 +134,9 @@ def _of_combinators(arch: Any) -> Iterator[Any]:
         yield _Wired("reversal forgotten", "R", arch, _not_reversed)
     if name in ("Parallel", "Bidirectional"):
         yield _Wired("fan-out dropped", "dx", arch, _first_part_alone)
+    if name == "Residual":
+        yield _Wired("shortcut dropped", "dx", arch, _no_shortcut)
+        yield _Wired("branch dropped", "dx", arch, _no_branch)
 
 
 @dataclass(frozen=True)
@@ -158,6 +180,19 @@ def _first_part_alone(
     first[..., n:] = 0
     nothing = {k: v * (k.startswith("0/")) for k, v in dstate.items()}
     return replace(g, x=run(arch, params, tape, first, nothing).x)
+
+
+def _no_shortcut(
+    arch: Any, params: Arrays, tape: Arrays, dy: Array, dstate: Arrays
+) -> Gradients:
+    g = run(arch, params, tape, dy, dstate)
+    return replace(g, x=g.x - dy)
+
+
+def _no_branch(
+    arch: Any, params: Arrays, tape: Arrays, dy: Array, dstate: Arrays
+) -> Gradients:
+    return replace(run(arch, params, tape, dy, dstate), x=dy.copy())
 
 
 # --- power ------------------------------------------------------------------

@@ -20,7 +20,14 @@ from msref.verification.judge import (
     Finding,
 )
 from msref.verification.place import Placement
-from msref.verification.tolerance import FAIL, PASS, ZERO, worst
+from msref.verification.tolerance import (
+    FAIL,
+    NAN,
+    PASS,
+    UNDECIDED,
+    ZERO,
+    worst,
+)
 
 STYLE = {
     "PASS": "green",
@@ -37,13 +44,17 @@ class Row:
 
     Attributes
         array: its name.
-        verdict: the gravest over cases and witnesses.
+        verdict: FAIL or NAN where one witness says so in one case. A witness
+            that cannot tell yields to those that can, and PASS takes more
+            cases that were decided than were not.
+        undecided: cases in which no witness can tell.
         errors: witness -> largest relative error over the cases.
         finding: the gravest finding, with place and values.
     """
 
     array: str
     verdict: str
+    undecided: int
     errors: dict[str, float]
     finding: Finding
 
@@ -71,15 +82,42 @@ def rows(findings: Iterable[Finding]) -> list[Row]:
                 errors.get(f.witness, 0.0),
                 math.inf if math.isnan(error) else error,
             )
+        by_case = _by_case(group)
         table.append(
             Row(
                 array,
-                worst([f.comparison.verdict for f in group]),
+                _over_cases(by_case),
+                by_case.count(UNDECIDED),
                 errors,
                 max(group, key=lambda f: f.rank),
             )
         )
     return table
+
+
+def _by_case(findings: list[Finding]) -> list[str]:
+    """Return a verdict for each case, from all witnesses of one array."""
+    verdicts = []
+    for seed in sorted({f.seed for f in findings}):
+        by_witness: dict[str, list[str]] = {}
+        for f in findings:
+            if f.seed == seed:
+                by_witness.setdefault(f.witness, []).append(
+                    f.comparison.verdict
+                )
+        said = [worst(group) for group in by_witness.values()]
+        wrong = [v for v in said if v in (FAIL, NAN)]
+        told = [v for v in said if v != UNDECIDED]
+        verdicts.append(worst(wrong or told))
+    return verdicts
+
+
+def _over_cases(verdicts: list[str]) -> str:
+    """Return one verdict from those of the cases."""
+    wrong = [v for v in verdicts if v in (FAIL, NAN)]
+    told = [v for v in verdicts if v != UNDECIDED]
+    enough = 2 * len(told) > len(verdicts)
+    return worst(wrong or told) if wrong or enough else UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -153,6 +191,7 @@ class Report:
                 {
                     "array": row.array,
                     "verdict": row.verdict,
+                    "undecided_cases": row.undecided,
                     "relative_error": {
                         k: _finite(v) for k, v in row.errors.items()
                     },
@@ -195,6 +234,13 @@ class Report:
                 )
             )
         parts += [Text(f"note: {note}", "yellow") for note in self.notes]
+        untold = [row for row in self.rows if row.verdict != UNDECIDED]
+        untold = [row for row in untold if row.undecided]
+        if untold:
+            told = ", ".join(f"{r.array} in {r.undecided}" for r in untold)
+            parts.append(
+                Text(f"too imprecise to tell: {told} of {self.n_cases} cases")
+            )
         if self.placement:
             parts.append(self._placed(self.placement))
         return Group(*parts)

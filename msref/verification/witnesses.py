@@ -61,7 +61,8 @@ class Loss:
         for name in trace:
             path, _, last = name.rpartition("/")
             if last == "y" and any(
-                k.rpartition("/")[0] == path for k in case.params
+                k.rpartition("/")[0] == path
+                for k in (*case.params, *case.state)
             ):
                 self.outgoing[name] = trace[name].shape
         for name, value in case.state.items():
@@ -182,6 +183,22 @@ class _Probed:
             state = {k: v + outgoing[k] for k, v in state.items()}
             trace = trace | {"y": trace["y"] + outgoing["y"]}
         return state, trace
+
+    def scan(
+        self,
+        params: Arrays,
+        x: Array,
+        state: Arrays,
+        t0: int = 0,
+        xp: ModuleType = np,
+        lengths: Array | None = None,
+    ) -> tuple[Array, Arrays, Arrays]:
+        """Run all steps at once, where the network looks ahead."""
+        plain = {k: v for k, v in params.items() if not k.endswith("@")}
+        y, state, trace = self.arch.scan(plain, x, state, t0, xp, lengths)
+        if "y@@" in params:
+            y = y + params["y@@"]
+        return y, state, trace | {"y": y}
 
 
 def checked(name: str) -> bool:
@@ -570,7 +587,10 @@ def _handed_on(
         drawn: Array = eps * bound[..., None] * rng.choice([-1.0, 1.0], shape)
         return drawn
 
-    own = [*loss.bias_of, *(k for k in loss.outgoing if k in loss.shapes)]
+    own = dict.fromkeys(loss.bias_of)
+    # Pre-activations without a bias of their own: a_l of a dual module.
+    own |= {k: None for k in loss.shapes if k.rpartition("/")[2][:2] == "a_"}
+    own |= {k: None for k in loss.outgoing if k in loss.shapes}
     errors = {
         name: error(weights[part] * size[part], loss.shapes[name])
         for name in own

@@ -12,13 +12,18 @@ from msref.architectures import (
     LSTM,
     REGISTRY,
     Architecture,
+    BatchNorm,
+    Dropout,
     Elman,
+    Linear,
     Parallel,
     Stack,
 )
 
 EXAMPLES = [arch for entry in REGISTRY.values() for arch in entry.examples]
 every = pytest.mark.parametrize("arch", EXAMPLES, ids=repr)
+STATELESS = (Linear, BatchNorm)
+CONSTANT = (BatchNorm, Dropout)  # their starts are not drawn
 
 
 def init(arch, seed=0, dtype=np.float64):
@@ -67,8 +72,14 @@ def test_an_example_follows_the_protocol_and_is_frozen(arch):
 
 @every
 def test_sizes_of_an_example_are_pairwise_different(arch):
-    """Equal sizes would hide a transposed matrix."""
+    """Equal sizes would hide a transposed matrix.
+
+    Where there is no matrix, and one number only, nothing can be hidden.
+    """
     for leaf in leaves(arch):
+        if all(len(shape) < 2 for shape in leaf.shapes().values()):
+            assert leaf.n_in == leaf.n_out
+            continue
         sizes = [
             getattr(leaf, field.name)
             for field in dataclasses.fields(leaf)
@@ -76,7 +87,11 @@ def test_sizes_of_an_example_are_pairwise_different(arch):
         ]
         assert len(set(sizes)) == len(sizes) >= 2
     for whole in (arch, *getattr(arch, "parts", ())):
-        n_outs = [part.n_out for part in getattr(whole, "parts", ())]
+        n_outs = [
+            part.n_out
+            for part in getattr(whole, "parts", ())
+            if part.n_in != part.n_out
+        ]
         assert len(set(n_outs)) == len(n_outs)
 
 
@@ -104,7 +119,8 @@ def test_the_same_seed_gives_the_same_bits(arch):
     one, again, other = init(arch), init(arch), init(arch, seed=1)
     for name, value in one.items():
         np.testing.assert_array_equal(again[name], value)
-    assert any(not np.array_equal(other[k], one[k]) for k in one)
+    differ = any(not np.array_equal(other[k], one[k]) for k in one)
+    assert differ != all(isinstance(leaf, CONSTANT) for leaf in leaves(arch))
 
 
 @every
@@ -118,12 +134,15 @@ def test_a_float32_start_is_the_rounded_float64_start(arch):
 @every
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_the_initial_state_is_zero(arch, dtype):
+    """Or it is a mask that drops nothing."""
     state = arch.initial_state(2, dtype)
-    assert state
-    for value in state.values():
+    stateless = all(isinstance(leaf, STATELESS) for leaf in leaves(arch))
+    assert bool(state) != stateless
+    for name, value in state.items():
         assert value.dtype == dtype
         assert value.shape[0] == 2
-        assert not value.any()
+        kept = 1 if name.rpartition("/")[2] == "mask" else 0
+        assert (value == kept).all()
 
 
 def test_a_combination_starts_as_its_parts_one_after_the_other():

@@ -14,7 +14,13 @@ import numpy as np
 from hypothesis import reject
 from hypothesis import strategies as st
 
-from msref.architectures import REGISTRY, Stack, is_causal
+from msref.architectures import (
+    REGISTRY,
+    BatchNorm,
+    Residual,
+    Stack,
+    is_causal,
+)
 
 SIZES = st.integers(1, 6)
 N_TIME = st.sampled_from([*range(1, 13), 30])
@@ -25,6 +31,26 @@ DTYPES = st.sampled_from(["float64", "float32"])
 
 def looks_ahead(arch):
     return not is_causal(arch)
+
+
+def leaves(arch):
+    """List the networks without parts that a network is made of."""
+    if not hasattr(arch, "with_parts"):
+        return [arch]
+    return [leaf for part in arch.parts for leaf in leaves(part)]
+
+
+def couples_sequences(arch):
+    """Tell whether a sequence's output depends on the others in its batch."""
+    return any(
+        isinstance(leaf, BatchNorm) and leaf.statistics == "batch"
+        for leaf in leaves(arch)
+    )
+
+
+def biases(arch):
+    """Name the parameters that are added to a pre-activation."""
+    return [k for k in arch.shapes() if k.rpartition("/")[2].startswith("b_")]
 
 
 def names(kind):
@@ -39,6 +65,9 @@ def names(kind):
 @st.composite
 def networks(draw, example, n_in=None):
     """Draw ``example`` at other sizes; options stay, parts stay connected."""
+    if isinstance(example, Residual):
+        branch = draw(networks(example.arch, n_in))
+        return example.with_parts(ending_in(branch, branch.n_in))
     if hasattr(example, "with_parts"):
         parts = []
         for part in example.parts:
@@ -50,14 +79,22 @@ def networks(draw, example, n_in=None):
     sizes = {
         field.name: draw(SIZES)
         for field in dataclasses.fields(example)
-        if field.name.startswith("n_")
+        if field.name.startswith("n_") or field.name == "n"
     }
     if n_in is not None:
-        sizes["n_in"] = n_in
+        sizes["n" if "n" in sizes else "n_in"] = n_in
+    if not getattr(example, "mixes", True):
+        sizes["n_hid"] = sizes["n_in"]
     try:
         return dataclasses.replace(example, **sizes)
     except ValueError:  # sizes that its own border refuses
         reject()
+
+
+def ending_in(arch, n_out):
+    """Return a stack whose last layer, a linear one, has ``n_out`` units."""
+    *below, last = arch.parts
+    return Stack(*below, dataclasses.replace(last, n_out=n_out))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,10 +126,13 @@ class Case:
                 drawn /= np.sqrt(len(start)).astype(self.dtype)
             return drawn * (start != 0) if np.ptp(start) > 0 else drawn
 
+        params = {k: weights(v) for k, v in arch.init(rng).items()}
+        for name in getattr(arch, "positive", ()):
+            params[name] = np.exp(params[name])
         zeros = arch.initial_state(n_batch)
         ahead = looks_ahead(arch)
         vars(self).update(
-            params={k: weights(v) for k, v in arch.init(rng).items()},
+            params=params,
             x=normal(n_time, n_batch, arch.n_in),
             state={k: normal(*v.shape) for k, v in zeros.items()},
             dy=normal(n_time, n_batch, arch.n_out),

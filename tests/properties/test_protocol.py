@@ -10,14 +10,41 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import DTYPES, SEEDS, cases, looks_ahead, names
+from strategies import (
+    DTYPES,
+    SEEDS,
+    biases,
+    cases,
+    couples_sequences,
+    looks_ahead,
+    names,
+)
 
 from msref.architectures import REGISTRY, is_causal, run_forward, scan
 from msref.architectures.combine import reversal
 
 STEP = 1e-30
+
+
+def is_added_to(arch):
+    """Tell whether a bias can probe its pre-activations at a single step."""
+    return is_causal(arch) and bool(biases(arch))
+
+
+def keeps_apart(arch):
+    """Tell whether each sequence of a batch stands alone."""
+    return not couples_sequences(arch)
+
+
+def may_be_padded(arch):
+    """Tell whether each sequence stands alone, at its own length."""
+    return looks_ahead(arch) and keeps_apart(arch)
+
+
 every = pytest.mark.parametrize("name", list(REGISTRY))
 every_causal = pytest.mark.parametrize("name", names(is_causal))
+every_biased = pytest.mark.parametrize("name", names(is_added_to))
+every_apart = pytest.mark.parametrize("name", names(keeps_apart))
 # How many cases of each registered name.
 many, half, some = (settings(max_examples=n) for n in (200, 100, 50))
 
@@ -143,19 +170,16 @@ def test_backward_is_the_complex_step_of_the_scan(name, data):
         assert terms.sum() == pytest.approx(slope, rel=1e-9, abs=1e-12 * size)
 
 
-@every_causal
+@every_biased
 @some
 @given(data=st.data())
 def test_adjoints_are_what_a_bias_of_one_step_would_receive(name, data):
     """Add i h d to a bias at step t: what it moves by d has that adjoint."""
-    case = data.draw(cases(name, is_causal))
+    case = data.draw(cases(name, is_added_to))
     rng = np.random.default_rng(data.draw(SEEDS))
     at = data.draw(st.integers(0, case.n_time - 1))
     gradient = backward(case)
-    biases = [
-        name for name in case.params if name.rpartition("/")[2].startswith("b_")
-    ]
-    bias = data.draw(st.sampled_from(biases))
+    bias = data.draw(st.sampled_from(biases(case.arch)))
     d = rng.standard_normal((case.n_batch, case.params[bias].size))
     state, value, traces = case.state, 0.0, []
     for t in range(case.n_time):
@@ -262,11 +286,11 @@ def test_a_permuted_batch_gives_permuted_results(name, data):
     assert_close(outcome(rows(case, order)), expected)
 
 
-@every
+@every_apart
 @some
 @given(data=st.data())
 def test_a_batch_is_its_sequences_one_by_one(name, data):
-    case = data.draw(cases(name))
+    case = data.draw(cases(name, keeps_apart))
     alone = [outcome(rows(case, [b])) for b in range(case.n_batch)]
     joined = {
         k: sum(one[k] for one in alone)
@@ -441,14 +465,36 @@ def test_step_leaves_inputs_alone_and_keeps_their_precision(name, data):
 # --- networks that look ahead -----------------------------------------------
 
 every_ahead = pytest.mark.parametrize("name", names(looks_ahead))
+every_padded = pytest.mark.parametrize("name", names(may_be_padded))
 
 
 @every_ahead
 @some
 @given(data=st.data())
+def test_what_padding_holds_does_not_matter(name, data):
+    case = data.draw(cases(name, looks_ahead))
+    real = (np.arange(case.n_time)[:, None] < case.lengths)[..., None]
+    plain = case.but(
+        x=np.where(real, case.x, 0.0),
+        dy=np.where(real, case.dy, 0.0),
+        dstate={k: np.zeros_like(v) for k, v in case.dstate.items()},
+    )
+    junk = data.draw(st.sampled_from([1.0, -1e3]))
+    other = plain.but(x=np.where(real, case.x, junk))
+    one, two = (
+        {"y": np.where(real, forward(c)[0], 0.0), **without_adjoints(g)}
+        for c, g in ((c, backward(c)) for c in (plain, other))
+    )
+    assert_close(two, one)
+    assert not np.where(real, 0.0, one["x"]).any()
+
+
+@every_padded
+@some
+@given(data=st.data())
 def test_padding_never_reaches_what_counts(name, data):
     """A padded batch is its sequences, each alone at its own length."""
-    case = data.draw(cases(name, looks_ahead))
+    case = data.draw(cases(name, may_be_padded))
     real = np.arange(case.n_time)[:, None] < case.lengths
     zeros = {k: np.zeros_like(v) for k, v in case.dstate.items()}
     junk = data.draw(st.sampled_from([0.0, 1.0, -1e3]))

@@ -11,12 +11,17 @@ from msref.architectures import (
     GRU,
     LMN,
     LSTM,
+    BatchNorm,
     Bidirectional,
+    Dropout,
     Elman,
+    Linear,
     Parallel,
+    Residual,
     Stack,
 )
-from msref.training import Batch, Model, Orthogonality
+from msref.architectures.base import draw_state
+from msref.training import Batch, Magnitude, Model, Orthogonality
 
 CORES = [
     Elman(3, 4),
@@ -227,6 +232,120 @@ def test_a_penalty_on_a_frozen_matrix_moves_nothing():
     )
     _, grads = model.loss_and_gradients(some_params(model), some_batch(model))
     assert "core/W_mm" not in grads
+
+
+# --- cores that draw and observe --------------------------------------------
+
+DRAWING = [
+    Stack(BatchNorm(3), Elman(3, 4), Dropout(4, 0.5)),
+    Stack(Dropout(3, 0.3), LSTM(3, 4), Residual(BatchNorm(4)), Linear(4, 5)),
+    Bidirectional(
+        Stack(BatchNorm(3), GRU(3, 4), Dropout(4, 0.5)),
+        Stack(Dropout(3, 0.3), Elman(3, 5)),
+    ),
+]
+
+
+def drawn_state(model, batch, seed=4):
+    rng = np.random.default_rng(seed)
+    return draw_state(model.core, rng, batch.x.shape[1], batch.x.dtype)
+
+
+def positive(model, seed=1):
+    """Random parameters whose running variances are variances."""
+    params = some_params(model, seed)
+    variances = [name for name in model.buffers if name.endswith("/var")]
+    return params | {name: 0.5 + params[name] ** 2 for name in variances}
+
+
+@pytest.mark.parametrize("loss", ["squared", "softmax"])
+@pytest.mark.parametrize("core", DRAWING, ids=repr)
+def test_training_is_the_objective_from_the_drawn_state(core, loss):
+    model = Model(core, 2, loss)
+    params, batch = positive(model), some_batch(model)
+    state = drawn_state(model, batch)
+    assert model.draws
+    value, grads, _ = model.training_pass(params, batch, state=state)
+    L, witness = autograd.value_and_grad(
+        lambda params: model.objective(params, batch, anp, state)
+    )(params)
+    assert value == pytest.approx(float(L), rel=1e-12)
+    assert set(grads) == set(params) - set(model.buffers)
+    for name, gradient in grads.items():
+        np.testing.assert_allclose(
+            gradient, witness[name], rtol=1e-9, atol=1e-13, err_msg=name
+        )
+    again, same = model.loss_and_gradients(params, batch, state=state)
+    assert again == value
+    assert all((same[name] == grads[name]).all() for name in grads)
+    other, _ = model.loss_and_gradients(params, batch)
+    assert other != pytest.approx(value)
+
+
+@pytest.mark.parametrize("core", DRAWING, ids=repr)
+def test_a_prediction_is_of_one_sequence_alone(core):
+    model = Model(core, 2)
+    params, batch = positive(model), some_batch(model)
+    o = model.predict(params, batch.x, batch.lengths)
+    for b, n_time in enumerate(LENGTHS):
+        alone = model.predict(params, batch.x[:n_time, b : b + 1])
+        np.testing.assert_allclose(o[:n_time, b], alone[:, 0], rtol=1e-12)
+    for name in model.buffers:
+        moved = params | {name: params[name] + 1.0}
+        other = model.predict(moved, batch.x, batch.lengths)
+        assert not np.allclose(o, other), name
+
+
+def test_a_pass_observes_the_frames_that_count():
+    core = Stack(BatchNorm(3, momentum=0.25), Elman(3, 4))
+    model = Model(core, 2)
+    params, batch = positive(model), some_batch(model)
+    before = {name: array.copy() for name, array in params.items()}
+    _, _, found = model.training_pass(params, batch)
+    frames = batch.x[batch.mask]
+    assert set(found) == set(model.buffers) == {"core/0/mean", "core/0/var"}
+    for name, seen in (
+        ("core/0/mean", frames.mean(0)),
+        ("core/0/var", frames.var(0, ddof=1)),
+    ):
+        expected = 0.75 * params[name] + 0.25 * seen
+        np.testing.assert_allclose(found[name], expected, rtol=1e-12)
+    for name, array in before.items():
+        np.testing.assert_array_equal(params[name], array)
+
+
+def test_what_is_not_drawn_and_not_observed():
+    model = Model(LSTM(3, 4), 2)
+    assert not model.draws
+    assert model.buffers == ()
+    batch = some_batch(model)
+    assert model.training_pass(some_params(model), batch)[2] == {}
+    state = {"h": np.ones((3, 4)), "c": np.ones((3, 4))}
+    one, _ = model.loss_and_gradients(some_params(model), batch, state=state)
+    two, _ = model.loss_and_gradients(some_params(model), batch)
+    assert one != two
+    with pytest.raises(ValueError, match=r"state holds the names \['h'\]"):
+        model.training_pass(
+            some_params(model), batch, state={"h": np.ones((3, 4))}
+        )
+
+
+def test_buffers_are_not_learned():
+    core = Stack(BatchNorm(3), Elman(3, 4))
+    model = Model(core, 2)
+    params = positive(model)
+    assert set(params) - set(model.trainable(params)) == set(model.buffers)
+    everything = model.n_params(params)
+    assert everything - model.n_params(params, frozen=False) == 2 * 3
+    frozen = replace(model, frozen=("core/0/mean", "core/0/gamma"))
+    assert everything - frozen.n_params(params, frozen=False) == 3 * 3
+    _, _, found = frozen.training_pass(params, some_batch(model))
+    assert set(found) == {"core/0/var"}
+    with pytest.raises(ValueError, match="the penalty is on 'core/0/var', a b"):
+        replace(model, penalty=Orthogonality("core/0/var", 0.1))
+    bound = (("core/0/mean", Magnitude(1.0)),)
+    with pytest.raises(ValueError, match="constraints are on 'core/0/mean', a"):
+        replace(model, constraints=bound)
 
 
 # --- batches ----------------------------------------------------------------

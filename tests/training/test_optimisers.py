@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from msref.training import SGD, Adam, clip_by_global_norm
+from msref.training import SGD, Adam, Slowed, clip_by_global_norm
 
 GRADS = [0.5, -1.25, 3.0, 1e-9]
 
@@ -177,3 +177,40 @@ def test_clipping_names_a_nan_and_refuses_a_bad_maximum():
     for maximum in (0.0, -1.0, math.nan):
         with pytest.raises(ValueError, match="maximum"):
             clip_by_global_norm({"a": np.ones(1)}, maximum)
+
+
+@given(
+    st.sampled_from([SGD(0.1, 0.9), Adam(0.1, weight_decay=0.01)]),
+    st.floats(1e-3, 1.0),
+    st.integers(0, 1000),
+)
+def test_a_slowed_step_is_a_share_of_the_whole(optimiser, factor, seed):
+    rng = np.random.default_rng(seed)
+    params = {name: rng.standard_normal(3) for name in ("a", "b", "c")}
+    slowed = Slowed(optimiser, ("a", "c"), factor)
+    state = optimiser.init({name: params[name] for name in ("a", "b")})
+    for _ in range(3):
+        grads = {name: rng.standard_normal(3) for name in ("a", "b")}
+        whole, expected = optimiser.update(params, grads, state)
+        new, state = slowed.update(params, grads, state)
+        np.testing.assert_allclose(
+            new["a"] - params["a"], factor * (whole["a"] - params["a"])
+        )
+        np.testing.assert_array_equal(new["b"], whole["b"])
+        assert new["c"] is params["c"]  # it has no gradient
+        for name, value in expected.items():
+            np.testing.assert_array_equal(state[name], value)
+        params = new
+
+
+def test_slowed_starts_as_the_other_and_knows_its_names():
+    params = {"a": np.ones(2, np.float32)}
+    slowed = Slowed(Adam(0.1), ("a",), 0.5)
+    assert list(slowed.init(params)) == list(Adam(0.1).init(params))
+    new, _ = slowed.update(params, params, slowed.init(params))
+    assert new["a"].dtype == np.float32
+    with pytest.raises(ValueError, match=r"names holds \['b'\], expected"):
+        Slowed(Adam(0.1), ("b",), 0.5).init(params)
+    for factor in (0.0, 1.5, np.nan):
+        with pytest.raises(ValueError, match=f"^factor is {factor}, expected"):
+            Slowed(Adam(0.1), ("a",), factor)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import msref
-from msref.pretraining.multistability import vaa, vaa_star
+from msref.dynamics.multistability import clusters, vaa, vaa_star
 
 SEEDS = st.integers(0, 999)
 
@@ -25,6 +25,28 @@ def test_it_counts_groups_that_are_well_apart(seed, n, k, n_hid):
     assert vaa(close) == pytest.approx(k / n, rel=1e-12)
     # C is 1 within the tolerance; outside it keeps tolerance / d
     assert vaa_star(close)[0] == pytest.approx(k / n, rel=3e-3)
+
+
+@given(SEEDS, st.integers(1, 12), st.integers(1, 6))
+def test_clusters_are_numbered_as_they_appear(seed, n, k):
+    rng = np.random.default_rng(seed)
+    k = min(k, n)
+    which = rng.permutation(
+        np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
+    )
+    h = np.eye(k)[which] + 1e-6 * rng.uniform(-1, 1, (n, k))
+    labels, n_groups = clusters(h)
+    assert n_groups == k == round(n * vaa(h))
+    assert ((labels[:, None] == labels) == (which[:, None] == which)).all()
+    _, first = np.unique(labels, return_index=True)
+    assert (np.diff(first) > 0).all()
+    assert labels[0] == 0
+
+
+def test_a_chain_is_one_cluster():
+    h = np.array([[0.0], [2.0], [0.4], [0.8], [2.5]])
+    labels, n_groups = clusters(h, tolerance=0.5)
+    assert (labels.tolist(), n_groups) == ([0, 1, 0, 0, 2], 3)
 
 
 def test_the_tolerance_is_strict_and_counts_every_state_itself():
@@ -81,7 +103,7 @@ def test_single_precision_stays_so():
     np.testing.assert_allclose(dh, dwide, 1e-3, 1e-5 * np.abs(dwide).max())
 
 
-@pytest.mark.parametrize("function", [vaa, vaa_star])
+@pytest.mark.parametrize("function", [vaa, vaa_star, clusters])
 @pytest.mark.parametrize(
     ("h", "tolerance", "error", "words"),
     [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from msref.architectures.base import check_finite, check_float, check_shape
-from msref.arrays import Array, namespace
+from msref.arrays import Array, namespace, to_device
 
 KAPPA = 1e-6
 """Keeps the closeness of equal states from dividing by zero."""
@@ -87,6 +88,27 @@ def vaa_star(h: Array, tolerance: float = 1e-4) -> tuple[float, Array]:
     dy = pull.sum(1)[:, None] * y - pull @ y  # (2')
     dh = dy * (1.0 - y * y)  # (1')
     return value, dh.astype(h.dtype)
+
+
+def clusters(h: Array, tolerance: float = 1e-4) -> tuple[Array, int]:
+    """Return which states belong together, and how many groups there are.
+
+    Two states are in one group if a chain of states leads from one to the
+    other, each closer to the next than the tolerance. Where the groups lie
+    further apart than that and are no wider, their number is n VAA.
+
+    Arguments, errors
+        as ``vaa``.
+
+    Returns
+        labels (n_states,) of int, 0 for the group of the first state, then
+        in order of appearance, and the number of groups.
+    """
+    _check(h, tolerance)
+    near = to_device({"near": _distances(h) < tolerance}, "cpu")["near"]
+    n_groups, found = connected_components(near, directed=False)
+    _, first, labels = np.unique(found, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[labels], int(n_groups)
 
 
 def _distances(h: Array) -> Array:

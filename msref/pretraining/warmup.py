@@ -1,0 +1,244 @@
+"""Warm-up: a network learns to end in many states, before it learns a task.
+
+warmup          the procedure: parameters and sequences in, parameters out
+double_layer    a layer of two halves, of which one can be warmed up alone
+
+What each step of it descends, with the gradient by hand, is in
+``warmup_loss.py``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from msref.architectures import Parallel
+from msref.architectures.base import (
+    check_sizes,
+    check_tree,
+    evaluating,
+)
+from msref.arrays import Array, Arrays, prefixed, under
+from msref.data.batching import minibatches, pad
+from msref.pretraining.laes_sequences import AnySequences, as_sequences
+from msref.pretraining.warmup_loss import (
+    Layer,
+    check_goal,
+    placed,
+    remembering,
+    warmup_loss,
+)
+from msref.progress import bar
+from msref.training.model import Model
+from msref.training.optimisers import Adam
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """What a warm-up did, step by step.
+
+    Attributes
+        loss: (n_steps,), before the update of each step. It is noisy: every
+            step has another M.
+        vaa_star: (n_steps, n_layers), VAA* of each layer, bottom to top.
+        lengths: (n_steps,) of int, M, the steps of constant input.
+        tolerance: within which ``vaa_star`` takes states for the same.
+        seconds: time spent.
+    """
+
+    loss: Array
+    vaa_star: Array
+    lengths: Array
+    tolerance: float
+    seconds: float
+
+
+def warmup(
+    arch: Any,
+    params: Arrays,
+    sequences: AnySequences,
+    rng: np.random.Generator,
+    *,
+    n_steps: int = 100,
+    rate: float = 1e-2,
+    n_batch: int = 32,
+    increment: int = 10,
+    longest: int = 200,
+    tolerance: float = 1e-4,
+    target: float = 0.95,
+    partial: bool = False,
+    progress: bool | None = None,
+) -> tuple[Arrays, Warmup]:
+    """Give a network many stable states (Lambrechts et al., 2023).
+
+    Procedure, for k = 0 .. n_steps - 1
+        1. take the next n_batch sequences
+        2. draw M evenly from 1 .. min(1 + increment k, longest)
+        3. draw for each sequence a cut evenly from 1 .. its length
+        4. draw for each layer a constant input z, standard normal
+        5. make one step of Adam on ``warmup_loss``
+
+    All is drawn from ``rng``, in this order, the layers from the lowest on;
+    1 draws a permutation of the sequences whenever all have been taken, and
+    the last batch before that may be smaller.
+
+    Arguments
+        arch: a causal network, or a Model with such a core: its read-out and
+            what is frozen stay, its constraints hold. Batch norm and dropout
+            run as they do after training; buffers stay.
+        params: its parameters; they are not changed.
+        sequences: inputs, a list of (n_time_q, n_in) or one array
+            (n_time, n_batch, n_in); at least two.
+        rate: learning rate of Adam.
+        increment, longest: how M grows. VAA* has no gradient once all states
+            agree, so M begins at 1, where they still differ.
+        tolerance, target, partial: as in ``warmup_loss``.
+        progress: show a bar; ``None`` for where stderr is a terminal.
+
+    Returns
+        new parameters, and the record.
+
+    Raises
+        TypeError, ValueError: arguments that do not fit, a network that
+            looks ahead or has no state, one of which everything is frozen.
+        DivergedError: NaN or infinity on the way, with step and place; a
+            ValueError, too.
+
+    Conventions
+        It takes minutes and writes no checkpoint: Ctrl-C loses this run and
+        nothing else.
+
+        VAA* may reach its target by states that are only slow to meet. Look
+        at the network afterwards at several M, above ``longest`` too
+        (``msref.dynamics``).
+
+    What networks without gates do with it
+        VAA counts states that differ, stable or not. Measured by us (one
+        layer of 32 units, sequences of 20 normal numbers, two seeds each),
+        afterwards, at M = 200 and 2000:
+        - A linear memory has one state of rest or runs away. W_mm of an LMN
+          got an eigenvalue of 1.6 to 1.8: VAA is 1 at 200, and an overflow
+          comes before 2000. With singular values kept within 1 by a Model's
+          constraints it is 1, then 0.4 to 1; slow rotations of m and the
+          loop through the tanh of h look the same to VAA.
+        - A ReLU unit of an IndRNN with a weight of 1 is a sum, beyond it runs
+          away. At weights up to 1.08 VAA is 0.8, then 0.03 to 0.8; with
+          weights kept within 1 it is 0.95 or more at both. With tanh such
+          units stayed monostable: 0.03.
+        - A DuRNN has a full recurrence, too. With tanh VAA is 1, even at
+          2000; with ReLUs 1, then 0.06 to 1.
+
+    Source
+        The authors' code; all defaults are its own.
+    """
+    # A bare network is the core of a model whose read-out nobody uses.
+    model = arch if isinstance(arch, Model) else Model(arch, 1)
+    core = evaluating(model.core)
+    layers = remembering(core, partial)
+    check_sizes(
+        n_steps=n_steps, n_batch=n_batch, increment=increment, longest=longest
+    )
+    check_goal(target, tolerance)
+    check_tree("params", params, arch.shapes(), next(iter(params.values())))
+    frames, _ = as_sequences(sequences, core.n_in)
+    if min(len(frames), n_batch) < 2:
+        raise ValueError(
+            f"there are {len(frames)} sequences in batches of {n_batch},"
+            " expected at least 2: one state alone differs from no other"
+        )
+    params = model.projected(
+        dict(params) if model is arch else prefixed("core", params)
+    )
+    learned = prefixed("core", under("core", model.trainable(params)))
+    if not learned:
+        raise ValueError("all of the core is frozen, expected a part to learn")
+    optimiser = Adam(rate)
+    state = optimiser.init(learned)
+    dtype = next(iter(learned.values())).dtype
+    batches = _batches(len(frames), n_batch, rng)
+
+    began = time.perf_counter()
+    loss, lengths = np.zeros(n_steps), np.zeros(n_steps, int)
+    V = np.zeros((n_steps, len(layers)))
+    with bar(progress, "warm-up", n_steps) as show:
+        for k in range(n_steps):
+            batch = [frames[i] for i in next(batches)]
+            most = min(1 + increment * k, longest)
+            point = _draw(batch, layers, most, rng, dtype)
+            lengths[k] = point.n_stable
+            with placed(f"step {k + 1}"):
+                loss[k], grads, V[k] = warmup_loss(
+                    core,
+                    under("core", params),
+                    *point,
+                    target=target,
+                    tolerance=tolerance,
+                    partial=partial,
+                )
+                grads = prefixed("core", grads)
+                grads = {name: grads[name] for name in learned}
+                params, state = optimiser.update(params, grads, state)
+                params = model.projected(params)
+            show(k + 1)
+    record = Warmup(loss, V, lengths, tolerance, time.perf_counter() - began)
+    return (params if model is arch else under("core", params)), record
+
+
+def double_layer(cell: Any) -> Parallel:
+    """Return two cells of half the width, side by side.
+
+    Warmed up with ``partial``, one half is to remember and the other to stay
+    precise.
+
+    Arguments
+        cell: a network with ``n_hid``, such as a GRU; an odd width loses a
+            unit, as in the authors' code.
+
+    Raises
+        TypeError: a network without ``n_hid``.
+        ValueError: ``n_hid`` below 2.
+    """
+    if not hasattr(cell, "n_hid"):
+        raise TypeError(f"cell is {cell!r}, expected a network with n_hid")
+    half = replace(cell, n_hid=cell.n_hid // 2)
+    return Parallel(half, half)
+
+
+# --- a step -----------------------------------------------------------------
+
+
+class _Point(NamedTuple):
+    """What is drawn for a step; see ``warmup_loss``."""
+
+    x: Array
+    cuts: Array
+    z: list[Array]
+    n_stable: int
+
+
+def _draw(
+    batch: list[Array],
+    layers: list[Layer],
+    most: int,
+    rng: np.random.Generator,
+    dtype: npt.DTypeLike,
+) -> _Point:
+    """Draw M, cuts and constant inputs, in this order."""
+    n_stable = int(rng.integers(1, most, endpoint=True))
+    cuts = rng.integers(1, [len(x) for x in batch], endpoint=True)
+    z = [rng.standard_normal(layer.arch.n_in) for layer in layers]
+    x, _ = pad([x[:cut] for x, cut in zip(batch, cuts, strict=True)], dtype)
+    return _Point(x, cuts, [z_l.astype(dtype) for z_l in z], n_stable)
+
+
+def _batches(
+    n_sequences: int, n_batch: int, rng: np.random.Generator
+) -> Iterator[Array]:
+    """Yield batches of all sequences, in another order in each pass."""
+    while True:
+        yield from minibatches(n_sequences, n_batch, rng)
