@@ -167,9 +167,10 @@ class Checkpointed:
         tape = {"x": x, "t": np.arange(t0, t0 + len(x))}
         for k, now in enumerate(self._segments(len(x))):
             tape |= prefixed(f"state/{k}", state)
-            y[now], state, _ = self.arch.forward(
+            y[now], state, segment = self.arch.forward(
                 params, x[now], state, t0 + now.start
             )  # (1)
+            del segment  # before the next one is made
         return y, state, tape
 
     def backward(
@@ -194,6 +195,7 @@ class Checkpointed:
             dx[now], dstate = found.x, found.state  # (1')
             for name, value in found.params.items():
                 grads[name] += value  # (1')
+            del segment, found  # before the next ones are made
         assert dstate is not None
         return Gradients(params=grads, x=dx, state=dstate)
 

@@ -271,7 +271,7 @@ def _pixel_table(results: dict[str, Result]) -> Table:
                 )
             )
     return Table(
-        "Digits by pixels: test error, published after 55,000 and more"
+        "Digits by pixels: test error, published after 57,000"
         " training images and on the official test part, ours on a tenth of"
         " 5,000 images",
         (
@@ -448,7 +448,9 @@ def _draw_reach(run: Result, name: str, path: Path) -> None:
                 )
         axes.set_xlabel("lag k")
         axes.set_ylabel("norm of d state$_T$ / d state$_{T-k}$")
-        axes.set_title(f"{name}, T = {run['n_time']}: how far gradients reach")
+        n_look = max(max(t["lags"]) for t in run["reach"].values()) + 1
+        followed = f", followed over {n_look}" if n_look < run["n_time"] else ""
+        axes.set_title(f"{name}, T = {run['n_time']}{followed}: the reach")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
 

@@ -141,7 +141,8 @@ class Model:
             are frozen do not observe anything either.
         penalty: added to the loss in training; validation leaves it out.
         constraints: names of parameters, each with its bound; a fit projects
-            them at the start and after every update. See
+            them at the start and after every update. A frozen one is moved
+            at the start, too, if it is not within its bound. See
             ``msref.training.constraints.bounds``.
 
     Conventions
@@ -157,10 +158,12 @@ class Model:
         The core draws first, then W_yo Glorot-uniform; b_o is zero.
 
     Raises
+        TypeError: constraints that are not pairs of a name and a bound.
         ValueError: n_out below 1; a loss, a frozen name, or a name in the
             penalty or the constraints that does not exist; a penalty or a
             constraint on a buffer; a penalty, or a constraint that fills
-            zeros, on weights that are masked.
+            zeros, on weights that are masked; a constraint of matrices on a
+            vector; two constraints on one parameter.
     """
 
     core: Any
@@ -190,14 +193,36 @@ class Model:
                     f"the penalty is on {name!r}, expected a name in"
                     f" {sorted(names)}"
                 )
-        for name, _ in self.constraints:
-            if name not in names:
-                raise ValueError(
-                    f"constraints hold {name!r}, expected names in"
-                    f" {sorted(names)}"
-                )
+        self._check_constraints(names)
         self._check_buffers()
         self._check_masked()
+
+    def _check_constraints(self, shapes: Shapes) -> None:
+        """Require pairs of a name, each once, and a bound that fits it."""
+        seen: set[str] = set()
+        if not isinstance(self.constraints, tuple):
+            raise TypeError(
+                f"constraints are {self.constraints!r}, expected a tuple of"
+                " pairs (name, constraint), such as bounds(core, …) gives"
+            )
+        for name, constraint in self.constraints:
+            if name not in shapes:
+                raise ValueError(
+                    f"constraints hold {name!r}, expected names in"
+                    f" {sorted(shapes)}"
+                )
+            if name in seen:
+                raise ValueError(
+                    f"constraints hold {name!r} twice, expected each name once"
+                )
+            seen.add(name)
+            try:
+                constraint.project(np.zeros((1,) * len(shapes[name])))
+            except ValueError as error:
+                raise ValueError(
+                    f"{constraint!r} is on {name!r} of shape {shapes[name]},"
+                    f" which it cannot bound: {error}"
+                ) from error
 
     def _check_buffers(self) -> None:
         """Refuse what would have to move arrays that no gradient moves."""

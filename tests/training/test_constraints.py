@@ -244,11 +244,32 @@ def test_bounds_hold_after_every_step(core, kind, seed, tmp_path):
             ),
             "constraints hold 'core/W'",
         ),
+        (
+            lambda: Model(
+                IndRNN(2, 3),
+                1,
+                constraints=(("core/w_hh", SingularValues(1.0)),),
+            ),
+            r"'core/w_hh' of shape \(3,\), which it cannot bound: W has shape",
+        ),
+        (
+            lambda: Model(
+                IndRNN(2, 3),
+                1,
+                constraints=2 * (("core/w_hh", Magnitude(1.0)),),
+            ),
+            "constraints hold 'core/w_hh' twice",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_constraints_are_pairs():
+    with pytest.raises(TypeError, match="expected a tuple of pairs"):
+        Model(IndRNN(2, 3), 1, constraints={"core/w_hh": Magnitude(1.0)})
 
 
 def test_masked_weights_are_neither_filled_nor_penalised():
