@@ -16,7 +16,7 @@ import numpy as np
 
 from msref.architectures import Gradients, buffers, draws, is_causal
 from msref.arrays import Array, Arrays
-from msref.verification import clock_bugs, layer_bugs
+from msref.verification import clock_bugs, dual_bugs, layer_bugs
 
 Backward = Callable[[Any, Arrays, Arrays, Array, Arrays], Gradients]
 Forward = Callable[[Any, Arrays, Array, Arrays, int], Any]
@@ -44,6 +44,7 @@ def backward_bugs(arch: Any) -> Iterator[tuple[str, str, Backward]]:
     if shapes and is_causal(arch):
         yield "only the first step accumulated", "grads", _first_step_alone
     yield from layer_bugs.backward_bugs(arch)
+    yield from dual_bugs.backward_bugs(arch)
     if hasattr(arch, "clock"):
         yield from clock_bugs.backward_bugs(arch)
     for name in states:
@@ -329,6 +330,7 @@ def forward_bugs(arch: Any) -> Iterator[tuple[str, str, Forward]]:
         yield "weights in half precision", "params", _half_precision
         yield "pre-activations doubled", "params", _doubled
     yield from layer_bugs.forward_bugs(arch)
+    yield from dual_bugs.forward_bugs(arch)
     if hasattr(arch, "clock"):
         yield from clock_bugs.forward_bugs(arch)
     for name, shape in shapes.items():

@@ -11,7 +11,9 @@ from msref.architectures import (
     REGISTRY,
     BatchNorm,
     Dropout,
+    DuRNN,
     Elman,
+    IndRNN,
     Linear,
 )
 from msref.verification import AUTOGRAD, COMPLEX_STEP, draw, gather, judge
@@ -150,3 +152,20 @@ def test_combined_networks_carry_the_bugs_of_each_part():
     (both,) = REGISTRY["bidirectional"].examples
     planted = planted_in(both) | planted_in(REGISTRY["residual"].examples[0])
     assert {kind for kind, _ in planted} >= WIRING
+
+
+def test_a_dual_module_has_the_bugs_of_its_selection():
+    gate = {
+        "gate held constant",
+        "gate reads the step before",
+        "gate on what is carried too",
+        "gate shuts what is carried",
+    }
+    kinds = {
+        selection: {k for k, _ in planted_in(DuRNN(3, 4, 5, "relu", selection))}
+        for selection in ("gate", "open", "none")
+    }
+    assert gate <= kinds["gate"]
+    assert not gate & (kinds["open"] | kinds["none"])
+    assert ("long before short", "y") in planted_in(DuRNN(3, 4, 5))
+    assert ("memory outside the activation", "w_hh") in planted_in(IndRNN(3, 5))
