@@ -5,7 +5,7 @@ verification    independent witnesses for every gradient
 pretraining     the closed-form linear autoencoder, growth, warm-up
 dynamics        what a network does over time: reach, fixed points, attractors
 training        losses, models, optimisers, fitting
-data            music, labelled sequences, generated ones, batches
+data            music, labelled sequences, generated ones, a maze, batches
 claims          the papers' claims as experiments
 """
 

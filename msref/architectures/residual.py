@@ -43,7 +43,9 @@ class Residual:
 
     Arrays
         those of the network; all go in and come out under its own names.
-        In the trace and the tape ``y`` is (2), and ``residual`` is r.
+        In the trace and the tape ``y`` is (2), and ``residual`` is r. Directly
+        around another connection, r is ``residual/residual``, and so on: what
+        the inner one wrote stays.
 
     Cost
         that of the network, and one addition per unit.
@@ -76,6 +78,12 @@ class Residual:
         """Return the connection around another network."""
         (arch,) = parts
         return replace(self, arch=arch)
+
+    @property
+    def _name(self) -> str:
+        """The name of r in the trace and the tape."""
+        inner = isinstance(self.arch, Residual)
+        return f"residual/{self.arch._name}" if inner else "residual"
 
     @property
     def n_in(self) -> int:
@@ -172,7 +180,7 @@ class Residual:
         """Compute one time step, as the equations say it."""
         state, trace = self.arch.step(params, state, x, t, xp)  # (1)
         r = trace["y"]
-        return state, {**trace, "residual": r, "y": x + r}  # (2)
+        return state, {**trace, self._name: r, "y": x + r}  # (2)
 
     def scan(
         self,
@@ -186,7 +194,7 @@ class Residual:
         """Run the whole sequence, where the network looks ahead."""
         r, state, trace = scan(self.arch, params, x, state, t0, xp, lengths)
         y = x + r  # (2)
-        return y, state, {**trace, "residual": r, "y": y}
+        return y, state, {**trace, self._name: r, "y": y}
 
     def forward(
         self,
@@ -202,7 +210,7 @@ class Residual:
             self.arch, params, x, state, t0, lengths
         )  # (1)
         y = x + r  # (2)
-        return y, state, {**tape, "residual": r, "y": y}
+        return y, state, {**tape, self._name: r, "y": y}
 
     def backward(
         self,
@@ -213,6 +221,6 @@ class Residual:
     ) -> Gradients:
         """Run the network back through time, and add."""
         _, dstate = check_backward(self, tape, dy, dstate)
-        tape = {**tape, "y": tape["residual"]}  # the network's own again
+        tape = {**tape, "y": tape[self._name]}  # the network's own again
         g: Gradients = self.arch.backward(params, tape, dy, dstate)  # (1')
         return replace(g, x=dy + g.x)  # (2')

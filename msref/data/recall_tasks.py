@@ -138,11 +138,13 @@ def pixel_sequences(
         to the last frame.
 
     Raises
-        ValueError: grey values out of range, images of different sizes, an
-            ``order`` that is no permutation of them, rows of an image that
-            is not a square, or ``black`` below 0.
+        ValueError: no image, grey values out of range, images of different
+            sizes, an ``order`` that is no permutation of them, rows of an
+            image that is not a square, or ``black`` below 0.
     """
     at_least(0, black=black)
+    if not images:
+        raise ValueError("images is empty, expected at least one")
     pairs: list[tuple[Array, int]] = []
     for i, (image, label) in enumerate(images):
         grey = np.asarray(image, np.float64).reshape(-1)

@@ -63,8 +63,8 @@ class TMaze:
     A wall lets one stay where one is; whoever comes back to the start sees
     the goal again. Source: the benchmark of the warm-up paper (Lambrechts et
     al., 2023), from its authors' code, without the chance that moves fail
-    there. Our choice: in an arm nothing is observed, which is four zeros,
-    and no move is possible.
+    there. Our choice: in an arm nothing is observed, which is four zeros
+    (there, the junction), and no move is possible.
 
     Attributes
         length: cells before the junction, at least 1; there, at least 2.

@@ -101,7 +101,7 @@ class Attractors:
 def multistability(
     arch: Any,
     params: Arrays,
-    inputs: Sequence[npt.ArrayLike],
+    inputs: Sequence[npt.ArrayLike] | Array,
     rng: np.random.Generator,
     n_steps: int | Sequence[int] = 200,
     *,
@@ -137,15 +137,14 @@ def multistability(
         whole=whole,
         progress=progress,
     )
-    with np.errstate(over="ignore"):  # too far apart to be squared is far
-        found = [[vaa(h, tolerance) for h in at] for at in ends]
+    found = [[vaa(h, tolerance) for h in at] for at in ends]
     return Multistability(moments, tolerance, np.array(found), ends.shape[2])
 
 
 def explore(
     arch: Any,
     params: Arrays,
-    inputs: Sequence[npt.ArrayLike],
+    inputs: Sequence[npt.ArrayLike] | Array,
     rng: np.random.Generator,
     n_steps: int = 200,
     *,
@@ -199,6 +198,7 @@ def _principal(states: Array) -> tuple[Array, Array, Array]:
     largest = np.abs(directions).argmax(axis=1)[:, None]
     sign = np.take_along_axis(directions, largest, axis=1)
     directions *= np.where(sign < 0, -1.0, 1.0)
+    s /= max(s[0], 1e-300)  # states may be too large to be squared
     share = np.zeros(2)
-    share[: len(s)] = s[:2] ** 2 / max(float((s**2).sum()), 1e-300)
+    share[: len(s)] = s[:2] ** 2 / max(1.0, float((s**2).sum()))
     return centre, directions, share

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from msref.architectures.base import check_forward, check_shape
+from msref.architectures.base import check_forward, check_shape, check_sizes
 from msref.arrays import Array, Arrays
 from msref.dynamics.jacobian import pulled_back
 from msref.dynamics.multistability import clusters
@@ -120,8 +120,7 @@ def fixed_points(
     n_state = size(arch)
     if not 0 < tolerance < np.inf:
         raise ValueError(f"tolerance is {tolerance}, expected above 0")
-    if n_iterations < 1:
-        raise ValueError(f"n_iterations is {n_iterations}, expected at least 1")
+    check_sizes(n_iterations=n_iterations)
     params, x = widened(params), wide(np.asarray(x))
     check_shape("x", x, (f"n_in={arch.n_in}",), (arch.n_in,))
     starts = _starts(arch, states, rng, n_starts)
@@ -217,8 +216,7 @@ def _starts(
         return widened(states)
     if rng is None:
         raise ValueError("states and rng are None, expected one of them")
-    if n_starts < 1:
-        raise ValueError(f"n_starts is {n_starts}, expected at least 1")
+    check_sizes(n_starts=n_starts)
     drawn: Arrays = arch.initial_state(n_starts)
     for array in drawn.values():
         array[1:] += rng.standard_normal(array[1:].shape)

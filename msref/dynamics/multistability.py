@@ -57,8 +57,10 @@ def vaa_star(h: Array, tolerance: float = 1e-4) -> tuple[float, Array]:
         dh_i = dy_i (1 - y_i^2)                                      (1')
 
     C is 1 within the tolerance and about tolerance / d outside, so that
-    VAA* comes close to the VAA of the squashed states. Where all states
-    agree, the gradient is zero: it is largest just outside the tolerance.
+    VAA* comes close to the VAA of the squashed states. That of the states
+    themselves can be larger, such as for the unbounded c of an LSTM. Where
+    all states agree, the gradient is zero: it is largest just outside the
+    tolerance.
 
     Arguments, errors
         as ``vaa``.
@@ -114,7 +116,8 @@ def clusters(h: Array, tolerance: float = 1e-4) -> tuple[Array, int]:
 def _distances(h: Array) -> Array:
     """Return ||h_i - h_j||, from differences: a Gram matrix would cancel."""
     xp = namespace(h)
-    rows = [xp.sqrt(((h - h_i) ** 2).sum(1)) for h_i in h]
+    with np.errstate(over="ignore"):  # too far apart to be squared is far
+        rows = [xp.sqrt(((h - h_i) ** 2).sum(1)) for h_i in h]
     distances: Array = xp.stack(rows)
     return distances
 

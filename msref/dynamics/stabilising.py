@@ -38,7 +38,7 @@ class Start:
 def stabilise(
     arch: Any,
     params: Arrays,
-    inputs: Sequence[npt.ArrayLike],
+    inputs: Sequence[npt.ArrayLike] | Array,
     rng: np.random.Generator,
     n_steps: int | Sequence[int] = 10_000,
     *,
@@ -55,7 +55,8 @@ def stabilise(
     same for all states of an estimate.
 
     Arguments
-        inputs: sequences, each (n_time, n_in).
+        inputs: sequences, each (n_time, n_in), or one array
+            (n_time, n_sequences, n_in).
         rng: draws, for each estimate, the sequences (without replacement;
             all of them where there are fewer than n_states), the cuts, z.
         n_steps: M; several, increasing, are looked at along one run.
@@ -83,7 +84,8 @@ def stabilise(
 
     Source
         The authors' code (Lambrechts et al., 2023), whose M is 10,000, or
-        200 for agents, with 200 histories.
+        200 for agents, with 200 histories. It draws sequences with
+        replacement.
     """
     moments = moments_of(n_steps)
     sequences, start = drawn(
@@ -94,7 +96,7 @@ def stabilise(
 
 def drawn(
     arch: Any,
-    inputs: Sequence[npt.ArrayLike],
+    inputs: Sequence[npt.ArrayLike] | Array,
     rng: np.random.Generator,
     n_estimates: int,
     n_states: int,
@@ -104,7 +106,9 @@ def drawn(
     """Return the sequences (n_time, n_sequences, n_in), and draw starts."""
     slices(arch)  # it has a state, and no future
     check_sizes(n_estimates=n_estimates, n_states=n_states)
-    x, lengths = pad(inputs)
+    if isinstance(inputs, np.ndarray) and inputs.ndim == 3:
+        inputs = inputs.swapaxes(0, 1)  # a sequence, not a frame, is an item
+    x, lengths = pad(list(inputs))
     if x.shape[2] != arch.n_in:
         raise ValueError(
             f"inputs[0] has {x.shape[2]} units, expected n_in={arch.n_in}"

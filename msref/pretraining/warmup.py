@@ -72,6 +72,7 @@ def warmup(
     tolerance: float = 1e-4,
     target: float = 0.95,
     partial: bool = False,
+    whole: bool = False,
     progress: bool | None = None,
 ) -> tuple[Arrays, Warmup]:
     """Give a network many stable states (Lambrechts et al., 2023).
@@ -85,12 +86,14 @@ def warmup(
 
     All is drawn from ``rng``, in this order, the layers from the lowest on;
     1 draws a permutation of the sequences whenever all have been taken, and
-    the last batch before that may be smaller.
+    the last batch before that may be smaller. A single sequence that is left
+    over has VAA* 1 and no gradient.
 
     Arguments
         arch: a causal network, or a Model with such a core: its read-out and
-            what is frozen stay, its constraints hold. Batch norm and dropout
-            run as they do after training; buffers stay.
+            what is frozen stay, its constraints hold, its penalty is left
+            out. Batch norm and dropout run as they do after training; buffers
+            stay.
         params: its parameters; they are not changed.
         sequences: inputs, a list of (n_time_q, n_in) or one array
             (n_time, n_batch, n_in); at least two.
@@ -98,6 +101,8 @@ def warmup(
         increment, longest: how M grows. VAA* has no gradient once all states
             agree, so M begins at 1, where they still differ.
         tolerance, target, partial: as in ``warmup_loss``.
+        whole: do not cut, and draw no cuts: each sequence is a prefix
+            already, such as the histories of an agent.
         progress: show a bar; ``None`` for where stderr is a terminal.
 
     Returns
@@ -134,7 +139,8 @@ def warmup(
           2000; with ReLUs 1, then 0.06 to 1.
 
     Source
-        The authors' code; all defaults are its own.
+        The authors' code; all defaults are its own. The histories of its
+        agent are warmed up on ``whole``.
     """
     # A bare network is the core of a model whose read-out nobody uses.
     model = arch if isinstance(arch, Model) else Model(arch, 1)
@@ -144,7 +150,8 @@ def warmup(
         n_steps=n_steps, n_batch=n_batch, increment=increment, longest=longest
     )
     check_goal(target, tolerance)
-    check_tree("params", params, arch.shapes(), next(iter(params.values())))
+    like = next(iter(params.values()), np.empty(0))
+    check_tree("params", params, arch.shapes(), like)
     frames, _ = as_sequences(sequences, core.n_in)
     if min(len(frames), n_batch) < 2:
         raise ValueError(
@@ -169,7 +176,7 @@ def warmup(
         for k in range(n_steps):
             batch = [frames[i] for i in next(batches)]
             most = min(1 + increment * k, longest)
-            point = _draw(batch, layers, most, rng, dtype)
+            point = _draw(batch, layers, most, rng, dtype, whole)
             lengths[k] = point.n_stable
             with placed(f"step {k + 1}"):
                 loss[k], grads, V[k] = warmup_loss(
@@ -189,6 +196,10 @@ def warmup(
     return (params if model is arch else under("core", params)), record
 
 
+WIDTHS = ("n_hid", "n_mem", "n_short", "n_long")
+"""What a half has half of, where a network has it."""
+
+
 def double_layer(cell: Any) -> Parallel:
     """Return two cells of half the width, side by side.
 
@@ -196,16 +207,18 @@ def double_layer(cell: Any) -> Parallel:
     precise.
 
     Arguments
-        cell: a network with ``n_hid``, such as a GRU; an odd width loses a
-            unit, as in the authors' code.
+        cell: a network with ``n_hid``, such as a GRU, or with several widths,
+            such as an LMN: each is halved. An odd one loses a unit, as in the
+            authors' code.
 
     Raises
-        TypeError: a network without ``n_hid``.
-        ValueError: ``n_hid`` below 2.
+        TypeError: a network without a width.
+        ValueError: a width below 2.
     """
-    if not hasattr(cell, "n_hid"):
+    widths = {k: getattr(cell, k) // 2 for k in WIDTHS if hasattr(cell, k)}
+    if not widths:
         raise TypeError(f"cell is {cell!r}, expected a network with n_hid")
-    half = replace(cell, n_hid=cell.n_hid // 2)
+    half = replace(cell, **widths)
     return Parallel(half, half)
 
 
@@ -227,10 +240,13 @@ def _draw(
     most: int,
     rng: np.random.Generator,
     dtype: npt.DTypeLike,
+    whole: bool,
 ) -> _Point:
     """Draw M, cuts and constant inputs, in this order."""
     n_stable = int(rng.integers(1, most, endpoint=True))
-    cuts = rng.integers(1, [len(x) for x in batch], endpoint=True)
+    cuts = np.array([len(x) for x in batch])
+    if not whole:
+        cuts = rng.integers(1, cuts, endpoint=True)
     z = [rng.standard_normal(layer.arch.n_in) for layer in layers]
     x, _ = pad([x[:cut] for x, cut in zip(batch, cuts, strict=True)], dtype)
     return _Point(x, cuts, [z_l.astype(dtype) for z_l in z], n_stable)

@@ -123,7 +123,8 @@ def remembering(arch: Any, partial: bool) -> list[Layer]:
 
     Raises
         ValueError: a network that looks ahead, or has no state; ``partial``
-            where no layer is Parallel.
+            where no layer is Parallel, or where one has a first part that
+            has no state or no parameters.
     """
     if not is_causal(arch):
         raise ValueError(
@@ -136,11 +137,7 @@ def remembering(arch: Any, partial: bool) -> list[Layer]:
     layers = [Layer("", whole)]
     if isinstance(whole, Stack):
         layers = [Layer(f"{k}/", part) for k, part in enumerate(whole.parts)]
-    layers = [
-        layer
-        for layer in layers
-        if layer.arch.initial_state(1) and layer.arch.shapes()
-    ]
+    layers = [layer for layer in layers if _learns_to_remember(layer.arch)]
     if not layers:
         raise ValueError(f"{arch!r} has no state, expected one that remembers")
     if not partial:
@@ -149,12 +146,23 @@ def remembering(arch: Any, partial: bool) -> list[Layer]:
         raise ValueError(
             f"partial is True for {arch!r}, expected a layer that is Parallel"
         )
-    return [
+    layers = [
         Layer(f"{layer.path}0/", layer.arch.parts[0])
         if isinstance(layer.arch, Parallel)
         else layer
         for layer in layers
     ]
+    for layer in layers:
+        if not _learns_to_remember(layer.arch):
+            raise ValueError(
+                f"partial is True, and the first part of a layer,"
+                f" {layer.arch!r}, has no state or no parameters"
+            )
+    return layers
+
+
+def _learns_to_remember(arch: Any) -> bool:
+    return bool(arch.initial_state(1) and arch.shapes())
 
 
 # --- the run to the cuts ----------------------------------------------------

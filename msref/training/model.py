@@ -141,8 +141,8 @@ class Model:
             are frozen do not observe anything either.
         penalty: added to the loss in training; validation leaves it out.
         constraints: names of parameters, each with its bound; a fit projects
-            them at the start and after every update. A frozen one is moved
-            at the start, too, if it is not within its bound. See
+            them at the start and after every update, but for frozen ones:
+            these stay what they are, within their bounds or not. See
             ``msref.training.constraints.bounds``.
 
     Conventions
@@ -296,10 +296,11 @@ class Model:
         return {k: array for k, array in params.items() if k not in fixed}
 
     def projected(self, params: Arrays) -> Arrays:
-        """Return the parameters, each within its bound."""
-        within = dict(params)
+        """Return the parameters, each that is learned within its bound."""
+        within, frozen = dict(params), self._frozen_among(params)
         for name, constraint in self.constraints:
-            within[name] = constraint.project(within[name])
+            if name not in frozen:
+                within[name] = constraint.project(within[name])
         return within
 
     def n_params(self, params: Arrays, frozen: bool = True) -> int:

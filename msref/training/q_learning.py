@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from msref.architectures.base import buffers, check_tree, draws, is_causal
+from msref.architectures.base import (
+    buffers,
+    check_sizes,
+    check_tree,
+    draws,
+    is_causal,
+)
 from msref.arrays import Array, Arrays
 from msref.progress import bar
 from msref.training.checkpoints import described, in_order
@@ -70,6 +76,7 @@ class QLearning:
         optimiser: makes the updates.
 
     Raises
+        TypeError: a number that has to be whole and is not.
         ValueError: a number out of its range.
     """
 
@@ -89,9 +96,7 @@ class QLearning:
                 raise ValueError(f"{name} is {value}, expected 0..1")
         sizes = ("capacity", "n_batch", "n_updates")
         for name in (*sizes, "copy_every", "evaluate_every"):
-            number = getattr(self, name)
-            if number < 1:
-                raise ValueError(f"{name} is {number}, expected at least 1")
+            check_sizes(**{name: getattr(self, name)})
 
     def model(self, arch: Any, environment: Environment) -> Model:
         """Return the core with a read-out of one value for each move.
@@ -177,8 +182,7 @@ class QLearning:
                 ValueError, too.
             OSError: the checkpoint cannot be written or read.
         """
-        if n_episodes < 1:
-            raise ValueError(f"n_episodes is {n_episodes}, expected at least 1")
+        check_sizes(n_episodes=n_episodes)
         model = self.model(arch, environment)
         like = params.get("readout/b_o", np.empty(0))
         check_tree("params", params, model.shapes(), like)

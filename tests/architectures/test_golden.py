@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from msref.architectures import GRU, LMN, LSTM, Elman
+from msref.architectures import (
+    BRC,
+    GRU,
+    LMN,
+    LSTM,
+    MGU,
+    NBRC,
+    Elman,
+    IndRNN,
+)
 
 
 def fill(shape, s):
@@ -43,6 +52,16 @@ def gru(reset):
     return GRU(2, 2, reset), params
 
 
+def matrix(s):
+    return fill((2, 2), s).T
+
+
+def bistable():
+    """Everything that the two bistable cells share."""
+    params = {f"W_x{k}": matrix(s) for s, k in enumerate("cam", 1)}
+    return params | {f"b_{k}": fill(2, s) for s, k in enumerate("cam", 6)}
+
+
 GOLDEN = {
     "lstm": (
         *lstm(),
@@ -58,6 +77,31 @@ GOLDEN = {
         *gru("before"),
         {"h": [0.55534487, -0.30453562]},
         [0.04832469, 0.01187016],
+    ),
+    "brc": (
+        BRC(2, 2),
+        bistable() | {"w_hc": fill(2, 4), "w_ha": fill(2, 5)},
+        {"h": [0.61850132, 0.19576601]},
+        [-0.22754358, 0.14070089],
+    ),
+    "nbrc": (
+        NBRC(2, 2),
+        bistable() | {"W_hc": matrix(4), "W_ha": matrix(5)},
+        {"h": [0.62324121, 0.18954597]},
+        [-0.23375927, 0.14909702],
+    ),
+    "mgu": (
+        MGU(2, 2),
+        {"W_xf": matrix(1), "W_hf": matrix(2), "b_f": fill(2, 3)}
+        | {"W_xm": matrix(4), "W_hm": matrix(5), "b_m": fill(2, 6)},
+        {"h": [-0.1481316, 0.30526254]},
+        [-0.0787184, -0.07945838],
+    ),
+    "indrnn": (
+        IndRNN(2, 2, "relu"),
+        {"W_xh": matrix(1), "w_hh": fill(2, 2), "b_h": fill(2, 3)},
+        {"h": [0.15416628, 0.0]},
+        [0.15028126, 0.13317811],
     ),
 }
 

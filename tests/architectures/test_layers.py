@@ -317,17 +317,30 @@ def test_residual_connections_around_anything(arch):
     np.testing.assert_array_equal(y, x + inner)
 
 
-def test_a_tape_entry_y_of_the_branch_comes_back_to_it():
+@pytest.mark.parametrize("n_around", [1, 2, 3])
+def test_a_tape_entry_y_of_the_branch_comes_back_to_it(n_around):
     class Reading(Linear):
         def backward(self, params, tape, dy, dstate=None):
             expected = tape["x"] @ params["W_xy"] + params["b_y"]
             np.testing.assert_allclose(tape["y"], expected)
             return super().backward(params, tape, dy, dstate)
 
-    arch = Residual(Reading(4, 4))
+    arch = Reading(4, 4)
+    for _ in range(n_around):
+        arch = Residual(arch)
     params = arch.init(np.random.default_rng(0))
-    y, _, tape = arch.forward(params, np.ones((3, 2, 4)))
-    arch.backward(params, tape, y)
+    x = np.random.default_rng(1).standard_normal((3, 2, 4))
+    y, _, tape = arch.forward(params, x)
+    branch = x @ params["W_xy"] + params["b_y"]
+    for depth in range(n_around):  # f(x), x + f(x), 2 x + f(x)
+        name = "/".join(["residual"] * (depth + 1))
+        close(tape[name], branch + depth * x)
+    trace = scan(arch, params, x)[2]
+    assert {*trace, "x"} == {*tape, "x"}
+    for name, value in trace.items():
+        close(tape[name], value)
+    g = arch.backward(params, tape, y)
+    close(g.x, n_around * y + y @ params["W_xy"].T)
 
 
 def test_a_branch_of_another_size_is_refused():

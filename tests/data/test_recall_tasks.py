@@ -132,6 +132,7 @@ ODD = [(np.zeros((2, 3)), 0)]
         (lambda: pixel_order(0), "n_pixels is 0"),
         (lambda: pixel_sequences(ODD, rows=True), "square image, .* 6 pixels"),
         (lambda: pixel_sequences(ODD, black=-1), "black is -1"),
+        (lambda: pixel_sequences([]), "images is empty"),
         (lambda: pixel_sequences(ODD, order=[0, 1]), r"permutation of 0\.\.5"),
         (lambda: pixel_sequences(ODD, order=[0.5] * 6), "type float64"),
         (lambda: pixel_sequences([(np.full(4, 255), 0)]), r"images\[0\].*0..1"),

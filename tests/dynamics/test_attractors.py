@@ -83,6 +83,17 @@ def test_several_estimates_and_moments_are_one_run():
             np.testing.assert_allclose(found[m, e], expected, 1e-9, 1e-12)
 
 
+def test_sequences_may_be_one_array():
+    arch = GRU(2, 3)
+    params, _, _ = point(arch, 0)
+    x = np.random.default_rng(1).standard_normal((9, 5, 2))
+    one, other = (
+        stabilise(arch, params, inputs, np.random.default_rng(3), 4)
+        for inputs in (x, [*x.swapaxes(0, 1)])
+    )
+    np.testing.assert_array_equal(one, other)
+
+
 def test_a_run_in_small_pieces_is_the_same(monkeypatch):
     arch = LSTM(2, 3)
     params, _, _ = point(arch, 0)
@@ -219,6 +230,14 @@ def test_a_picture_of_a_single_unit_is_a_line():
     )
     assert seen.explained == pytest.approx([1.0, 0.0])
     assert not seen.trajectories[..., 1].any()
+
+
+def test_states_that_grow_can_be_seen_too():
+    arch, rng = IndRNN(1, 2), np.random.default_rng(0)
+    params = tiny(arch, w_hh=3.0, W_xh=1.0, b_h=1.0)
+    seen = explore(arch, params, [np.ones((3, 1))] * 4, rng, 600)
+    assert np.abs(seen.trajectories).max() > 1e200
+    assert seen.explained.sum() == pytest.approx(1.0)
 
 
 def test_a_state_that_grows_is_named():

@@ -256,6 +256,7 @@ def test_given_starts_are_where_it_starts():
         ({"states": {"h": np.zeros((2, 3))}}, ValueError, r"state\['h'\] has"),
         ({"n_starts": 0}, ValueError, "n_starts is 0"),
         ({"n_iterations": 0}, ValueError, "n_iterations is 0"),
+        ({"n_iterations": 2.5}, TypeError, "n_iterations is 2.5"),
         ({"tolerance": 0.0}, ValueError, "tolerance is 0.0"),
         ({"arch": Linear(1, 1)}, ValueError, "has no state"),
         (

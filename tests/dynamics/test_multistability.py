@@ -57,6 +57,20 @@ def test_the_tolerance_is_strict_and_counts_every_state_itself():
     assert vaa(h[:1]) == 1.0
 
 
+def test_states_too_far_apart_to_be_squared_are_apart():
+    h = np.array([[1e200], [-1e200], [1e200]])
+    assert vaa(h) == pytest.approx(2 / 3)
+    assert clusters(h)[0].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "value"), [(1e-4, 0.99968123), (0.5, 0.39114588)]
+)
+def test_a_value_that_another_implementation_agrees_on(tolerance, value):
+    h = 0.6 * np.sin(1.3 * np.arange(12) + 0.2).reshape(4, 3)
+    assert vaa_star(h, tolerance)[0] == pytest.approx(value, abs=1e-8)
+
+
 def literal(h, tolerance, kappa=1e-6):
     """VAA* as its equations say it, for complex numbers too."""
     y = np.tanh(h)

@@ -14,17 +14,21 @@ from msref.architectures import (
     LSTM,
     MGU,
     REGISTRY,
+    BatchNorm,
     Bidirectional,
     Checkpointed,
     ClockworkRNN,
+    DuRNN,
     Elman,
     IndRNN,
+    Linear,
     MultiScaleLMN,
     Parallel,
     Stack,
     is_causal,
     scan,
 )
+from msref.data.batching import pad
 from msref.pretraining import Warmup, double_layer, warmup
 from msref.pretraining import warmup_loss as module
 from msref.pretraining.warmup_loss import warmup_loss
@@ -451,6 +455,20 @@ def test_sequences_may_be_one_array():
         np.testing.assert_array_equal(other[name], value)
 
 
+def test_histories_may_be_left_whole():
+    """Nothing is drawn but the order, M and z."""
+    sequences = noise(1, n_sequences=5)
+    _, record = small(TWO, sequences=sequences, whole=True, n_steps=1)
+    rng = np.random.default_rng(2)
+    batch = [sequences[i] for i in rng.permutation(5)]
+    M = int(rng.integers(1, 1, endpoint=True))
+    z = [rng.standard_normal(2), rng.standard_normal(4)]
+    x, cuts = pad(batch)
+    loss, _, V = warmup_loss(TWO, start(TWO), x, cuts, z, M)
+    assert record.loss.tolist() == [loss]
+    np.testing.assert_array_equal(record.vaa_star[0], V)
+
+
 def test_of_a_model_the_core_is_warmed_up():
     model = Model(TWO, 3)
     params = start(model)
@@ -476,10 +494,7 @@ def test_what_a_model_freezes_stays_and_what_it_bounds_holds():
 
 
 def test_buffers_stay():
-    batch_norm = getattr(msref.architectures, "BatchNorm", None)
-    if batch_norm is None:
-        pytest.skip("there are no buffers yet")
-    core = Stack(batch_norm(2), GRU(2, 4))
+    core = Stack(BatchNorm(2), GRU(2, 4))
     params = start(core)
     found, record = small(core, params)
     assert record.vaa_star.shape == (4, 1)
@@ -521,6 +536,8 @@ def test_a_double_layer_has_two_halves():
         GRU(3, 4, "before"), GRU(3, 4, "before")
     )
     assert double_layer(LSTM(3, 7)).n_out == 6
+    assert double_layer(LMN(3, 8, 6)) == Parallel(LMN(3, 4, 3), LMN(3, 4, 3))
+    assert double_layer(DuRNN(3, 4, 6)).n_out == DuRNN(3, 4, 6).n_out
     with pytest.raises(ValueError, match="n_hid is 0, expected at least 1"):
         double_layer(GRU(3, 1))
     with pytest.raises(TypeError, match="expected a network with n_hid"):
@@ -554,6 +571,12 @@ def test_divergence_is_named_with_step_and_place():
     [
         (Bidirectional(GRU(2, 3), GRU(2, 4)), {}, ValueError, "looks ahead"),
         (TWO, {"partial": True}, ValueError, "expected a layer that is Par"),
+        (
+            Parallel(Linear(2, 3), GRU(2, 3)),
+            {"partial": True},
+            ValueError,
+            r"^partial is True, .*Linear.* has no state",
+        ),
         (TWO, {"n_steps": 0}, ValueError, "n_steps is 0"),
         (TWO, {"increment": 0.5}, TypeError, "increment is 0.5"),
         (TWO, {"longest": 0}, ValueError, "longest is 0"),
@@ -562,6 +585,7 @@ def test_divergence_is_named_with_step_and_place():
         (TWO, {"target": 1.5}, ValueError, "target is 1.5"),
         (TWO, {"tolerance": -1.0}, ValueError, "tolerance is -1.0"),
         (TWO, {"params": {"W": np.ones(2)}}, ValueError, "params holds"),
+        (TWO, {"params": {}}, ValueError, "params holds"),
         (TWO, {"sequences": noise(1, n_in=3)}, ValueError, "n_in=2"),
         (TWO, {"sequences": noise(1)[:1]}, ValueError, "there are 1 sequence"),
         (Model(TWO, 1, frozen=("core",)), {}, ValueError, "core is frozen"),

@@ -224,6 +224,38 @@ def test_bounds_hold_after_every_step(core, kind, seed, tmp_path):
         )
 
 
+@pytest.mark.parametrize("frozen", ["core", "core/0", "core/0/w_hh"])
+def test_what_is_frozen_is_not_bounded_either(frozen):
+    core = Stack(IndRNN(2, 3), IndRNN(3, 3))
+    constraints = bounds(core, None, Magnitude(0.5))
+    model = Model(
+        *(core, 1, "squared"), frozen=(frozen,), constraints=constraints
+    )
+    params = model.init(np.random.default_rng(0))
+    start = {name: value.copy() for name, value in params.items()}
+    for k in range(2):
+        params[f"core/{k}/w_hh"][:] = start[f"core/{k}/w_hh"][:] = 0.9
+    within = model.projected(params)
+    learned = set(model.trainable(params))
+    found = fit(
+        *(model, params, data(0), data(0)),
+        optimiser=SGD(0.1),
+        rng=np.random.default_rng(0),
+        n_epochs=2,
+        n_batch=2,
+        progress=False,
+    )
+    for name, constraint in constraints:
+        for now in (within, found.params, found.last):
+            if name in learned:
+                assert constraint.measure(now[name]) <= constraint.bound
+            else:
+                np.testing.assert_array_equal(now[name], start[name])
+    assert ("core/1/w_hh" in learned) == (frozen != "core")
+    assert "core/0/w_hh" not in learned
+    assert all((params[name] == start[name]).all() for name in start)
+
+
 # --- the border -------------------------------------------------------------
 
 

@@ -425,6 +425,7 @@ def test_a_training_that_diverges_says_where():
         (lambda: QLearning(gamma=1.5), ValueError, "gamma is 1.5"),
         (lambda: QLearning(epsilon=-1), ValueError, "epsilon is -1"),
         (lambda: QLearning(n_updates=0), ValueError, "n_updates is 0"),
+        (lambda: QLearning(n_batch=2.5), TypeError, "n_batch is 2.5"),
         (lambda: QLearning(copy_every=0), ValueError, "copy_every is 0"),
         (lambda: trained(0), ValueError, "n_episodes is 0"),
         (
