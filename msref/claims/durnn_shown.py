@@ -480,7 +480,7 @@ def _draw_gates(told: dict[str, Any], path: Path) -> None:
             told["t"], told["low"], told["high"], alpha=0.3, linewidth=0
         )
         axes.plot(told["t"], told["mean"], linewidth=1)
-        axes.set_ylim(0, 1)
+        axes.set_ylim(0, min(1.0, 1.3 * max(told["high"])))
         axes.set_xlabel("t")
         axes.set_ylabel("gate q$_t$: mean, 10 to 90 %")
         axes.set_title(
