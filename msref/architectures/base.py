@@ -371,15 +371,23 @@ def check_float(name: str, array: Array, like: Array | None = None) -> None:
         )
 
 
+class NotFiniteError(ValueError):
+    """NaN or infinity, where only finite numbers can be computed with."""
+
+
 def check_finite(name: str, array: Array, axes: tuple[str, ...]) -> None:
-    """Refuse NaN and infinity, naming the first place."""
+    """Refuse NaN and infinity, naming the first place.
+
+    Raises
+        NotFiniteError: there are some; a ValueError, too.
+    """
     finite = namespace(array).isfinite(array)
     if not bool(finite.all()):
         first = [int(i) for i in np.argwhere(np.asarray(~finite))[0]]
         place = ", ".join(
             f"{axis}={i}" for axis, i in zip(axes, first, strict=True)
         )
-        raise ValueError(
+        raise NotFiniteError(
             f"{name} holds {float(array[tuple(first)])} at ({place}), expected"
             " finite numbers"
         )

@@ -19,6 +19,7 @@ from msref.dynamics.stabilising import (
     moments_of,
     stabilise,
 )
+from msref.dynamics.trained import trained
 
 N_SHOWN = 100
 """Moments at which ``explore`` looks at the way to an attractor."""
@@ -39,6 +40,21 @@ class Multistability:
     tolerance: float
     vaa: Array
     n_states: int
+
+    @property
+    def n_attractors(self) -> Array:
+        """How many attractors the states tell apart, (n_m,): an estimate.
+
+        n_states times the mean VAA: in each estimate
+            sum_i 1 / #{j : ||h_j - h_i|| < tolerance},
+        a number of groups that need not be whole. It is exact where the
+        states fall into groups no wider than the tolerance and further apart
+        than it. In any case it lies between the number of ``clusters`` and
+        the most states of which no two are that close (Caro & Wei's bound
+        for the independent sets of a graph). It never exceeds n_states,
+        however many attractors there are, and a state on its way counts.
+        """
+        return self.n_states * self.mean
 
     @property
     def mean(self) -> Array:
@@ -156,6 +172,10 @@ def explore(
     """Follow prefixes to their attractors, for a picture.
 
     One estimate as in ``stabilise``; the ends are grouped by ``clusters``.
+    Arguments and errors are as there. Nothing is drawn here: the one
+    drawing there is belongs to the claims on warm-up, in
+    ``msref/claims/warmup_shown.py``.
+
     The trajectories hold the states after 0 steps, after n_steps, and at
     some 100 moments between, denser at the beginning. They are centred and
     turned so that the first two directions are those of their largest
@@ -163,6 +183,7 @@ def explore(
     largest entry of each direction is positive).
     """
     check_sizes(n_steps=n_steps)
+    arch, params = trained(arch, params)
     spaced = np.rint(np.geomspace(1, n_steps, N_SHOWN)).astype(int)
     moments = tuple(sorted({0, n_steps, *map(int, spaced)}))
     sequences, start = drawn(arch, inputs, rng, 1, n_states, whole=whole)

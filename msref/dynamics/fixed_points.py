@@ -21,6 +21,7 @@ from msref.dynamics.states import (
     wide,
     widened,
 )
+from msref.dynamics.trained import trained
 
 KINDS = ("stable", "marginal", "saddle", "unstable")
 
@@ -82,6 +83,8 @@ def fixed_points(
     rounding) the d do not become shorter, and the start is given up.
 
     Arguments
+        arch: a causal network, or a Model with such a core; it runs as it
+            does after training (``evaluating``).
         x: (n_in,) the input, the same at every step.
         states: the starts, each array (n_starts, ·), such as
             ``separated(arch, ends)`` of the ends of ``stabilise``; ``None``
@@ -105,8 +108,8 @@ def fixed_points(
         An LMN is a linear memory around a function of that memory: it can
         have several points. Without W_mh or without W_hm it is linear, with
         a single one where W_mm has no eigenvalue 1. Where fixed points form
-        a line, each start ends at a point of its own, "marginal": so every
-        state of a dropout mask; take ``evaluating(arch)`` of the network.
+        a line, each start ends at a point of its own, "marginal": so the
+        sums of an IndRNN whose weights are 1.
 
     Raises
         TypeError, ValueError: arguments that do not fit the network; a
@@ -117,6 +120,7 @@ def fixed_points(
         Looking for fixed points and their eigenvalues: Sussillo & Barak
         (2013), who minimise ||r||^2; the method here is our choice.
     """
+    arch, params = trained(arch, params)
     n_state = size(arch)
     if not 0 < tolerance < np.inf:
         raise ValueError(f"tolerance is {tolerance}, expected above 0")

@@ -32,6 +32,12 @@ def vaa(h: Array, tolerance: float = 1e-4) -> float:
     Source
         From the authors' code. The states are to be reached as there: by a
         prefix of a sequence each, then many steps of one constant input.
+
+    Conventions
+        With clocks, states on one and the same cycle differ if they are seen
+        at different phases of the slowest module, and would count as
+        several. ``stabilise`` lets the phases meet first; the loss of a
+        warm-up does not.
     """
     _check(h, tolerance)
     near = _distances(h) < tolerance

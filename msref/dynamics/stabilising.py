@@ -13,7 +13,9 @@ import numpy.typing as npt
 from msref.architectures.base import check_sizes
 from msref.arrays import Array, Arrays
 from msref.data.batching import pad
-from msref.dynamics.states import joined, period, separated, slices, widened
+from msref.dynamics.prefixes import after_prefixes
+from msref.dynamics.states import joined, period, widened
+from msref.dynamics.trained import trained
 from msref.progress import bar
 
 LARGEST = 2**21
@@ -55,6 +57,8 @@ def stabilise(
     same for all states of an estimate.
 
     Arguments
+        arch: a causal network, or a Model with such a core; it runs as it
+            does after training (``evaluating``).
         inputs: sequences, each (n_time, n_in), or one array
             (n_time, n_sequences, n_in).
         rng: draws, for each estimate, the sequences (without replacement;
@@ -66,7 +70,8 @@ def stabilise(
 
     Returns
         (n_m, n_estimates, n_states, n_state) of float64, whatever came in;
-        all arrays of the state as one vector, see ``slices``.
+        all arrays of the state as one vector, see ``slices`` of the network
+        that ran.
 
     Raises
         TypeError, ValueError: arguments that do not fit the network; a
@@ -88,6 +93,7 @@ def stabilise(
         replacement.
     """
     moments = moments_of(n_steps)
+    arch, params = trained(arch, params)
     sequences, start = drawn(
         arch, inputs, rng, n_estimates, n_states, whole=whole
     )
@@ -104,7 +110,6 @@ def drawn(
     whole: bool,
 ) -> tuple[Array, Start]:
     """Return the sequences (n_time, n_sequences, n_in), and draw starts."""
-    slices(arch)  # it has a state, and no future
     check_sizes(n_estimates=n_estimates, n_states=n_states)
     if isinstance(inputs, np.ndarray) and inputs.ndim == 3:
         inputs = inputs.swapaxes(0, 1)  # a sequence, not a frame, is an item
@@ -137,7 +142,11 @@ def followed(
     frames = x[:, start.which.ravel()]
     frames, ends = _waiting(frames, start.cuts.ravel(), z, period(arch))
     with bar(progress, "to the attractors", moments[-1]) as show:
-        state = _after_prefixes(arch, params, frames, ends)
+
+        def run(now: slice, rows: Array, state: Arrays) -> Arrays:
+            return _run(arch, params, frames[now, rows], state, now.start)
+
+        state = after_prefixes(run, ends, arch.initial_state(len(ends)))
         t0, done, found = int(ends.max()), 0, []
         for moment in moments:
             constant = np.broadcast_to(z, (moment - done, *z.shape))
@@ -158,22 +167,6 @@ def _waiting(
     padding = np.zeros((max(0, len(t) - len(frames)), *frames.shape[1:]))
     frames = np.concatenate([frames[: len(t)], padding])
     return np.where((t < cuts)[..., None], frames, z), ends
-
-
-def _after_prefixes(
-    arch: Any, params: Arrays, frames: Array, ends: Array
-) -> Arrays:
-    """Return the state of each row after its own number of frames."""
-    state = arch.initial_state(len(ends))
-    found = np.empty((len(ends), joined(arch, state).shape[1]))
-    rows, t = np.arange(len(ends)), 0
-    for end in np.unique(ends):
-        state = _run(arch, params, frames[t:end, rows], state, t)
-        over = ends[rows] == end
-        found[rows[over]] = joined(arch, state)[over]
-        state = {name: array[~over] for name, array in state.items()}
-        rows, t = rows[~over], int(end)
-    return separated(arch, found)
 
 
 def _run(

@@ -23,10 +23,11 @@ from msref.pretraining.growth import (
     grow,
     modules_of,
 )
+from msref.training.divergence import DivergedError
 from msref.training.fitting import Fit, fit
 from msref.training.model import AnyPair, Model
 from msref.training.optimisers import Optimiser
-from msref.training.states import DivergedError, Record
+from msref.training.states import Record
 
 
 @dataclass(frozen=True)

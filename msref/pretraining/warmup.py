@@ -4,7 +4,7 @@ warmup          the procedure: parameters and sequences in, parameters out
 double_layer    a layer of two halves, of which one can be warmed up alone
 
 What each step of it descends, with the gradient by hand, is in
-``warmup_loss.py``.
+``warmup_loss.py``; the runs that this takes are in ``warmup_runs.py``.
 """
 
 from __future__ import annotations
@@ -18,22 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from msref.architectures import Parallel
-from msref.architectures.base import (
-    check_sizes,
-    check_tree,
-    evaluating,
-)
+from msref.architectures.base import check_sizes
 from msref.arrays import Array, Arrays, prefixed, under
 from msref.data.batching import minibatches, pad
+from msref.dynamics.trained import trained
 from msref.pretraining.laes_sequences import AnySequences, as_sequences
-from msref.pretraining.warmup_loss import (
-    Layer,
-    check_goal,
-    placed,
-    remembering,
-    warmup_loss,
-)
+from msref.pretraining.warmup_layers import Layer, remembering
+from msref.pretraining.warmup_loss import check_goal, warmup_loss
 from msref.progress import bar
+from msref.training.divergence import placed
 from msref.training.model import Model
 from msref.training.optimisers import Adam
 
@@ -97,7 +90,7 @@ def warmup(
         params: its parameters; they are not changed.
         sequences: inputs, a list of (n_time_q, n_in) or one array
             (n_time, n_batch, n_in); at least two.
-        rate: learning rate of Adam.
+        rate: learning rate of Adam, above 0.
         increment, longest: how M grows. VAA* has no gradient once all states
             agree, so M begins at 1, where they still differ.
         tolerance, target, partial: as in ``warmup_loss``.
@@ -122,6 +115,12 @@ def warmup(
         at the network afterwards at several M, above ``longest`` too
         (``msref.dynamics``).
 
+        Clocks go on from the cuts, which are different times: while a layer
+        settles on z, its sequences are at different phases, and VAA* may
+        take one cycle, seen at several phases, for several states.
+        ``msref.dynamics.multistability`` looks at all of them at the same
+        phase, and may find fewer.
+
     What networks without gates do with it
         VAA counts states that differ, stable or not. Measured by us (one
         layer of 32 units, sequences of 20 normal numbers, two seeds each),
@@ -144,14 +143,14 @@ def warmup(
     """
     # A bare network is the core of a model whose read-out nobody uses.
     model = arch if isinstance(arch, Model) else Model(arch, 1)
-    core = evaluating(model.core)
+    core, _ = trained(arch, params)
     layers = remembering(core, partial)
     check_sizes(
         n_steps=n_steps, n_batch=n_batch, increment=increment, longest=longest
     )
     check_goal(target, tolerance)
-    like = next(iter(params.values()), np.empty(0))
-    check_tree("params", params, arch.shapes(), like)
+    if not 0 < rate < np.inf:
+        raise ValueError(f"rate is {rate}, expected above 0")
     frames, _ = as_sequences(sequences, core.n_in)
     if min(len(frames), n_batch) < 2:
         raise ValueError(

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from msref.architectures import Checkpointed, Parallel, Stack, is_causal
 from msref.architectures.base import (
     check_float,
     check_shape,
     check_sizes,
     check_tree,
 )
-from msref.arrays import Array, Arrays, under
+from msref.arrays import Array, Arrays
 from msref.dynamics import vaa_star
-from msref.dynamics.states import joined, period, separated
-from msref.training.states import DivergedError
+from msref.dynamics.states import joined, separated
+from msref.pretraining.warmup_layers import Layer, remembering
+from msref.pretraining.warmup_runs import (
+    alone,
+    back_alone,
+    back_from_the_cuts,
+    to_the_cuts,
+)
+from msref.training.divergence import placed
 
 
 def warmup_loss(
@@ -65,9 +70,9 @@ def warmup_loss(
         n_stable: M, at least 1.
         target: for V_j, which lies between 1 / n_batch and 1.
         tolerance: as in ``vaa_star``.
-        partial: of a layer that is Parallel, only the first part takes part
-            in (2) and (3); z_j is the same for all, since its parts read the
-            same input.
+        partial: of a layer that is Parallel, Checkpointed or not, only the
+            first part takes part in (2) and (3); z_j is the same for all,
+            since its parts read the same input.
 
     Returns
         the loss, name -> gradient of every parameter, and V (n,).
@@ -86,207 +91,22 @@ def warmup_loss(
     order = np.argsort(-cuts, kind="stable")  # those that run on come first
     x, cuts = x[:, order], cuts[order]
     with placed("the run to the cuts"):
-        segments, s = _to_the_cuts(arch, params, x, cuts)  # (1)
+        segments, s = to_the_cuts(arch, params, x, cuts)  # (1)
 
     grads = {name: np.zeros_like(value) for name, value in params.items()}
     ds = {name: np.zeros_like(value) for name, value in s.items()}
     V = np.zeros(len(layers))
     for j, layer in enumerate(layers):
         with placed(f"layer {j}, {n_stable} steps of constant input"):
-            runs, r = _alone(layer, params, s, cuts, z[j], n_stable)  # (2)
+            runs, r = alone(layer, params, s, cuts, z[j], n_stable)  # (2)
             wide = joined(layer.arch, r).astype(np.float64)
             V[j], dV = vaa_star(wide, tolerance)  # (3)
             dr = 2.0 / len(layers) * (V[j] - target) * dV  # (4') (3')
             dstate = separated(layer.arch, dr.astype(x.dtype))
-            _back_alone(layer, params, runs, dstate, grads, ds)  # (2')
+            back_alone(layer, params, runs, dstate, grads, ds)  # (2')
     with placed("the way back from the cuts"):
-        _back_from_the_cuts(arch, params, segments, ds, grads)  # (1')
+        back_from_the_cuts(arch, params, segments, ds, grads)  # (1')
     return float(((V - target) ** 2).mean()), grads, V  # (4)
-
-
-# --- the layers -------------------------------------------------------------
-
-
-class Layer(NamedTuple):
-    """A network that is run alone, and what its names begin with."""
-
-    path: str
-    arch: Any
-
-    def own(self, tree: Arrays) -> Arrays:
-        """Return the layer's arrays under its own names."""
-        return under(self.path.rstrip("/"), tree) if self.path else tree
-
-
-def remembering(arch: Any, partial: bool) -> list[Layer]:
-    """Return the layers that are run alone, bottom to top.
-
-    Raises
-        ValueError: a network that looks ahead, or has no state; ``partial``
-            where no layer is Parallel, or where one has a first part that
-            has no state or no parameters.
-    """
-    if not is_causal(arch):
-        raise ValueError(
-            f"{arch!r} looks ahead, expected a network whose sequences can be"
-            " cut"
-        )
-    whole = arch
-    while isinstance(whole, Checkpointed):
-        whole = whole.arch
-    layers = [Layer("", whole)]
-    if isinstance(whole, Stack):
-        layers = [Layer(f"{k}/", part) for k, part in enumerate(whole.parts)]
-    layers = [layer for layer in layers if _learns_to_remember(layer.arch)]
-    if not layers:
-        raise ValueError(f"{arch!r} has no state, expected one that remembers")
-    if not partial:
-        return layers
-    if not any(isinstance(layer.arch, Parallel) for layer in layers):
-        raise ValueError(
-            f"partial is True for {arch!r}, expected a layer that is Parallel"
-        )
-    layers = [
-        Layer(f"{layer.path}0/", layer.arch.parts[0])
-        if isinstance(layer.arch, Parallel)
-        else layer
-        for layer in layers
-    ]
-    for layer in layers:
-        if not _learns_to_remember(layer.arch):
-            raise ValueError(
-                f"partial is True, and the first part of a layer,"
-                f" {layer.arch!r}, has no state or no parameters"
-            )
-    return layers
-
-
-def _learns_to_remember(arch: Any) -> bool:
-    return bool(arch.initial_state(1) and arch.shapes())
-
-
-# --- the run to the cuts ----------------------------------------------------
-
-
-class _Segment(NamedTuple):
-    """A stretch of time, which the first n_run sequences run through.
-
-    Behind it the first n_on of them run on; the others are at their cut.
-    """
-
-    tape: Arrays
-    shape: tuple[int, ...]
-    n_run: int
-    n_on: int
-
-
-def _to_the_cuts(
-    arch: Any, params: Arrays, x: Array, cuts: Array
-) -> tuple[list[_Segment], Arrays]:
-    """Run each sequence to its cut, the longest first; keep the states."""
-    state = arch.initial_state(len(cuts), x.dtype)
-    reached = {name: np.empty_like(value) for name, value in state.items()}
-    segments, start = [], 0
-    for end in np.unique(cuts).tolist():
-        n_run, n_on = int((cuts >= end).sum()), int((cuts > end).sum())
-        state = {name: value[:n_run] for name, value in state.items()}
-        now = x[start:end, :n_run]
-        y, state, tape = arch.forward(params, now, state, start)
-        segments.append(_Segment(tape, y.shape, n_run, n_on))
-        for name, value in state.items():
-            reached[name][n_on:n_run] = value[n_on:]
-        start = end
-    return segments, reached
-
-
-def _back_from_the_cuts(
-    arch: Any,
-    params: Arrays,
-    segments: list[_Segment],
-    dreached: Arrays,
-    grads: Arrays,
-) -> None:
-    """Add to ``grads`` what the states at the cuts owe to the parameters."""
-    carried = {name: value[:0] for name, value in dreached.items()}
-    for tape, shape, n_run, n_on in reversed(segments):
-        dstate = {
-            name: np.concatenate([carried[name], value[n_on:n_run]])
-            for name, value in dreached.items()
-        }
-        dy = np.zeros(shape, tape["x"].dtype)
-        found = arch.backward(params, tape, dy, dstate)
-        carried = found.state
-        for name, value in found.params.items():
-            grads[name] += value
-
-
-# --- a layer alone ----------------------------------------------------------
-
-
-class _Run(NamedTuple):
-    """The run of those sequences (rows of the batch) that share a clock."""
-
-    tape: Arrays
-    shape: tuple[int, ...]
-    rows: Array
-
-
-def _alone(
-    layer: Layer,
-    params: Arrays,
-    reached: Arrays,
-    cuts: Array,
-    z: Array,
-    n_stable: int,
-) -> tuple[list[_Run], Arrays]:
-    """Run a layer on a constant input, from the states at the cuts."""
-    p, start = layer.own(params), layer.own(reached)
-    final = {name: np.empty_like(value) for name, value in start.items()}
-    phase = cuts % period(layer.arch)
-    runs = []
-    for now in np.unique(phase):
-        rows = np.flatnonzero(phase == now)
-        x = np.broadcast_to(z, (n_stable, len(rows), len(z)))
-        state = {name: value[rows] for name, value in start.items()}
-        t0 = int(cuts[rows[0]])
-        y, state, tape = layer.arch.forward(p, x, state, t0)
-        runs.append(_Run(tape, y.shape, rows))
-        for name, value in state.items():
-            final[name][rows] = value
-    return runs, final
-
-
-def _back_alone(
-    layer: Layer,
-    params: Arrays,
-    runs: list[_Run],
-    dfinal: Arrays,
-    grads: Arrays,
-    dreached: Arrays,
-) -> None:
-    """Add to ``grads`` and ``dreached`` what the final states owe to them."""
-    p = layer.own(params)
-    for tape, shape, rows in runs:
-        dstate = {name: value[rows] for name, value in dfinal.items()}
-        dy = np.zeros(shape, tape["x"].dtype)
-        found = layer.arch.backward(p, tape, dy, dstate)
-        for name, value in found.params.items():
-            grads[f"{layer.path}{name}"] += value
-        for name, value in found.state.items():
-            dreached[f"{layer.path}{name}"][rows] += value
-
-
-# --- the border -------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def placed(where: str) -> Iterator[None]:
-    """Say where finite numbers ended; the passes refuse others themselves."""
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            yield
-    except ValueError as error:
-        raise DivergedError(f"{where}: {error}") from error
 
 
 def check_goal(target: float, tolerance: float) -> None:

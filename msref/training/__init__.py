@@ -15,8 +15,10 @@ from msref.training.ctc import (
     levenshtein,
     temporal_classification,
 )
+from msref.training.divergence import DivergedError
 from msref.training.evaluation import evaluate
 from msref.training.fitting import Fit, fit
+from msref.training.games import Environment, Game
 from msref.training.losses import (
     Loss,
     LossFunction,
@@ -44,8 +46,8 @@ from msref.training.optimisers import (
 from msref.training.penalties import Excess, Orthogonality, Penalty, Sum
 from msref.training.q_learning import QLearning
 from msref.training.q_states import Learned
-from msref.training.replay import Environment, Game, Replay
-from msref.training.states import DivergedError, Record, State
+from msref.training.replay import Replay
+from msref.training.states import Record, State
 
 __all__ = [
     "CTC",

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from msref.architectures.base import check_finite
 from msref.arrays import Array, namespace
 
 
@@ -129,6 +130,7 @@ class SingularValues:
     def project(self, W: Array) -> Array:
         """Return W with its singular values clipped."""
         _check_matrix(W)
+        check_finite("W", W, ("row", "column"))  # the SVD would not say so
         xp = namespace(W)
         u, s, v_t = xp.linalg.svd(W.astype(np.float64), full_matrices=False)
         if float(s[0]) <= self.bound:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable
@@ -15,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msref.architectures.base import (
+    NotFiniteError,
     buffers,
     check_sizes,
     check_tree,
@@ -23,7 +22,8 @@ from msref.architectures.base import (
 )
 from msref.arrays import Array, Arrays
 from msref.progress import bar
-from msref.training.checkpoints import described, in_order
+from msref.training.divergence import placed
+from msref.training.games import Environment, draw_goal, explorer, play
 from msref.training.metrics import Tally
 from msref.training.model import Model
 from msref.training.optimisers import Adam, Optimiser
@@ -34,14 +34,8 @@ from msref.training.q_states import (
     read_learned,
     write_learned,
 )
-from msref.training.replay import (
-    Environment,
-    draw_goal,
-    explorer,
-    filled,
-    play,
-)
-from msref.training.states import DivergedError
+from msref.training.replay import filled
+from msref.training.sealed import described_rng, described_tree
 from msref.training.temporal_difference import td_loss, td_targets
 
 
@@ -174,7 +168,7 @@ class QLearning:
                 at Ctrl-C. Where it exists, the training goes on from there,
                 with the same bits as without a break; everything else has to
                 be as it was at the beginning, but ``n_episodes`` may have
-                grown.
+                grown. One that is beyond ``n_episodes`` is refused.
 
         Raises
             TypeError, ValueError: arguments or a checkpoint that do not fit.
@@ -189,6 +183,11 @@ class QLearning:
         belongs_to = self._fingerprint(model, environment, params, rng)
         if checkpoint is not None and Path(checkpoint).exists():
             learned = read_learned(checkpoint, belongs_to, self.capacity)
+            if learned.episode > n_episodes:
+                raise ValueError(
+                    f"{checkpoint} is after {learned.episode} episodes,"
+                    f" expected at most n_episodes={n_episodes}"
+                )
         else:
             learned = self._start(model, params, environment, rng)
             if report is not None:
@@ -247,11 +246,8 @@ class QLearning:
         """Play, learn; copy and evaluate where it is time."""
         began = time.perf_counter()
         episode = learned.episode + 1
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                learned = self._updated(model, learned, environment, rng)
-        except ValueError as error:
-            raise DivergedError(f"episode {episode}: {error}") from error
+        with placed(f"episode {episode}"):
+            learned = self._updated(model, learned, environment, rng)
         if episode % self.copy_every == 0:
             learned = replace(learned, target=learned.params)
         if episode % self.evaluate_every == 0:
@@ -293,7 +289,9 @@ class QLearning:
             part = slice(start, start + self.n_batch)
             L, grads = td_loss(model, params, moves[part], g[part])
             if not math.isfinite(L):
-                raise ValueError(f"the loss is {L}, expected a finite number")
+                raise NotFiniteError(
+                    f"the loss is {L}, expected a finite number"
+                )
             params, optimiser = self.optimiser.update(params, grads, optimiser)
             loss += Tally(L, 1)
         return replace(
@@ -312,13 +310,12 @@ class QLearning:
         rng: np.random.Generator,
     ) -> dict[str, str]:
         """Return what makes two trainings the same."""
-        state = json.dumps(rng.bit_generator.state, default=np.ndarray.tolist)
         return {
             "agent": repr(self),
             "model": repr(model),
             "environment": repr(environment),
-            "params": described(in_order(params)),
-            "rng": hashlib.sha256(state.encode()).hexdigest(),
+            "params": described_tree(params),
+            "rng": described_rng(rng.bit_generator.state),
         }
 
 

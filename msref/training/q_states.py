@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from msref.arrays import Array, Arrays, prefixed, under
-from msref.files import read_arrays, write_arrays
-from msref.training.checkpoints import compare, seal
+from msref.training.games import Choose, Environment, play
 from msref.training.metrics import Tally
 from msref.training.model import Model
-from msref.training.replay import Choose, Environment, Replay, play
+from msref.training.replay import Replay
+from msref.training.sealed import read_sealed, write_sealed
 from msref.training.states import Record
 
 
@@ -111,15 +110,13 @@ def write_learned(
         **prefixed("replay", learned.replay.arrays()),
     }
     run = {
-        "belongs_to": dict(belongs_to),
         "rng": learned.rng,
         "episode": learned.episode,
         "curve": learned.curve,
         "loss": [learned.loss.hits, learned.loss.total],
         "seconds": learned.seconds,
     }
-    text = json.dumps(run, default=np.ndarray.tolist, allow_nan=False)
-    write_arrays(path, arrays, {"run": text, "sha256": seal(text, arrays)})
+    write_sealed(path, run, arrays, belongs_to)
 
 
 def read_learned(
@@ -128,17 +125,9 @@ def read_learned(
     """Read what ``write_learned`` wrote.
 
     Raises
-        OSError: the file cannot be read.
-        ValueError: the file is damaged, is no checkpoint, or belongs to
-            another training; the message names the file and what differs.
+        OSError, ValueError: as ``read_sealed``.
     """
-    arrays, metadata = read_arrays(path)
-    if set(metadata) != {"run", "sha256"}:
-        raise ValueError(f"{path} is not a checkpoint of msref")
-    if metadata["sha256"] != seal(metadata["run"], arrays):
-        raise ValueError(f"{path} is damaged: its checksum does not fit")
-    run = json.loads(metadata["run"])
-    compare(path, run["belongs_to"], belongs_to)
+    run, arrays = read_sealed(path, belongs_to)
     return Learned(
         params=under("params", arrays),
         target=under("target", arrays),

@@ -6,7 +6,6 @@ down and to go on from it later gives the same bits as never to have stopped.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,9 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from msref.architectures.base import check_finite, draw_state
+from msref.architectures.base import (
+    NotFiniteError,
+    check_finite,
+    draw_state,
+)
 from msref.arrays import Arrays
 from msref.data.batching import mask, minibatches
+from msref.training.divergence import placed
 from msref.training.evaluation import by_length, check_pairs, measure
 from msref.training.metrics import Metric, Tally
 from msref.training.model import AnyPair, Batch, Model, Pair
@@ -191,7 +195,7 @@ def _after_update(
     plan: Plan, state: State, batch: Batch, rng: np.random.Generator | None
 ) -> State:
     began = time.perf_counter()
-    with _placed(f"epoch {len(state.history) + 1}, step {state.step + 1}"):
+    with placed(f"epoch {len(state.history) + 1}, step {state.step + 1}"):
         detached = start = None
         if rng is not None and plan.noise > 0:
             batch = _noisy(batch, plan.noise, rng)
@@ -233,7 +237,7 @@ def _noisy(batch: Batch, noise: float, rng: np.random.Generator) -> Batch:
 def _after_epoch(plan: Plan, state: State, valid: list[Batch]) -> State:
     began = time.perf_counter()
     epoch = len(state.history) + 1
-    with _placed(f"epoch {epoch}, validation"):
+    with placed(f"epoch {epoch}, validation"):
         found = measure(plan.model, state.params, valid, plan.metric)
         record = {"epoch": epoch, "train_loss": state.loss.value}
         record |= {f"valid_{name}": value for name, value in found.items()}
@@ -251,10 +255,6 @@ def _after_epoch(plan: Plan, state: State, valid: list[Batch]) -> State:
         history=history,
         seconds=seconds,
     )
-
-
-class DivergedError(ValueError):
-    """A training left the finite numbers; the message says where."""
 
 
 def _check_optimiser_state(state: Arrays, fresh: Arrays) -> None:
@@ -277,18 +277,6 @@ def _check_optimiser_state(state: Arrays, fresh: Arrays) -> None:
 def _check_finite(numbers: Mapping[str, float]) -> None:
     for name, number in numbers.items():
         if not math.isfinite(number):
-            raise ValueError(f"{name} is {number}, expected a finite number")
-
-
-@contextlib.contextmanager
-def _placed(where: str) -> Iterator[None]:
-    """Say where in the fit finite numbers ended.
-
-    Forward pass, loss and optimiser refuse NaN and infinity themselves, so
-    the warnings of NumPy on the way there are not needed.
-    """
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            yield
-    except ValueError as error:
-        raise DivergedError(f"{where}: {error}") from error
+            raise NotFiniteError(
+                f"{name} is {number}, expected a finite number"
+            )

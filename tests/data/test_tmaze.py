@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from msref.data import TMaze
 from msref.data.tmaze import ACTIONS, GOALS, OBSERVATIONS, Place
-from msref.training.replay import explorer, play
+from msref.training.games import explorer, play
 
 LENGTHS = st.integers(1, 12)
 GOAL = st.sampled_from(GOALS)

@@ -1,8 +1,16 @@
-"""Every registered network that has a state and no future, at a point."""
+"""Networks to look at: the registered ones at a point, and tiny ones."""
 
 import numpy as np
 
-from msref.architectures import REGISTRY, is_causal
+from msref.architectures import (
+    GRU,
+    REGISTRY,
+    BatchNorm,
+    Dropout,
+    Elman,
+    Stack,
+    is_causal,
+)
 
 NETWORKS = [
     arch
@@ -10,6 +18,18 @@ NETWORKS = [
     for arch in entry.examples
     if is_causal(arch) and arch.initial_state(1)
 ]
+
+OBSERVING = Stack(BatchNorm(2), GRU(2, 3), Dropout(3, 0.5))
+"""It runs in another way once it is trained."""
+
+BISTABLE = Elman(1, 1)
+"""One unit: two stable points at a weight W_hh above 1, one below."""
+
+
+def with_only(arch, **values):
+    """Return parameters that are zero, but for those named: one value each."""
+    zeros = {k: np.zeros(v) for k, v in arch.shapes().items()}
+    return zeros | {k: np.full_like(zeros[k], v) for k, v in values.items()}
 
 
 def point(arch, seed, n_time=1, n_batch=1):

@@ -1,10 +1,12 @@
 import importlib
+import inspect
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recurrent import NETWORKS, point
+from recurrent import BISTABLE, NETWORKS, OBSERVING, point, with_only
 
 import msref.dynamics
 from msref.architectures import (
@@ -14,20 +16,24 @@ from msref.architectures import (
     LSTM,
     Bidirectional,
     ClockworkRNN,
-    Elman,
     IndRNN,
     Linear,
     Stack,
+    evaluating,
     scan,
 )
 from msref.dynamics import (
+    Multistability,
     clusters,
     explore,
+    fixed_points,
     joined,
     multistability,
     period,
     stabilise,
+    vaa,
 )
+from msref.training import Model
 
 SEEDS = st.integers(0, 2**16)
 
@@ -116,23 +122,19 @@ def test_a_run_in_small_pieces_is_the_same(monkeypatch):
     assert max(lengths) == 2  # 70 numbers are two steps of 5 states of 6
 
 
-def tiny(arch, **params):
-    zeros = {k: np.zeros(v) for k, v in arch.shapes().items()}
-    return zeros | {k: np.full_like(zeros[k], v) for k, v in params.items()}
-
-
 @settings(max_examples=25)
 @given(SEEDS)
 def test_a_bistable_unit_remembers_a_sign(seed):
-    arch = Elman(1, 1)
-    params = tiny(arch, W_hh=2.0, W_xh=0.01)  # z moves its points a little
+    # z moves its points a little
+    params = with_only(BISTABLE, W_hh=2.0, W_xh=0.01)
     rng = np.random.default_rng(seed)
     signs = rng.choice([-1, 1], 12)
     inputs = [np.array([[30.0 * s], *[[0.0]] * 5]) for s in signs]
     found = multistability(
-        arch, params, inputs, rng, 300, n_estimates=3, n_states=12
+        BISTABLE, params, inputs, rng, 300, n_estimates=3, n_states=12
     )
     assert found.mean[0] == pytest.approx(len({*signs}) / 12)
+    assert found.n_attractors == pytest.approx([len({*signs})])
 
 
 def test_the_known_floor_and_more():
@@ -156,6 +158,73 @@ def test_a_linear_memory_ends_where_all_others_end():
     inputs = sequences(rng, 8, 1)
     found = multistability(arch, params, inputs, rng, 400, n_states=8)
     assert found.mean[0] == 1 / 8
+
+
+@given(SEEDS, st.integers(1, 9), st.floats(0.05, 3.0))
+def test_the_number_of_attractors_and_its_bounds(seed, n, spread):
+    """Between the clusters and the most states that are all apart."""
+    h = spread * np.random.default_rng(seed).standard_normal((n, 2))
+    found = Multistability((5,), 0.5, np.array([[vaa(h, 0.5)]]), n)
+    apart = np.linalg.norm(h[:, None] - h, axis=2) >= 0.5
+    most = max(
+        len(some)
+        for size in range(1, n + 1)
+        for some in itertools.combinations(range(n), size)
+        if all(apart[i, j] for i, j in itertools.combinations(some, 2))
+    )
+    assert found.n_attractors.shape == (1,)
+    assert clusters(h, 0.5)[1] <= found.n_attractors[0] * (1 + 1e-12)
+    assert found.n_attractors[0] <= most * (1 + 1e-12)
+
+
+def test_the_number_of_attractors_is_of_each_moment():
+    shares = np.array([[1.0, 0.5], [0.25, 0.25]])
+    found = Multistability((5, 9), 1e-4, shares, 8)
+    assert found.n_attractors.tolist() == [6.0, 2.0]
+
+
+def at(function, arch, params, seed=0):
+    """Return what a function finds, as arrays."""
+    rng = np.random.default_rng(seed)
+    if function is fixed_points:
+        x = np.full(2, 0.3)
+        points = fixed_points(arch, params, x, rng=rng, n_starts=2)
+        assert points
+        return [a for p in points for a in (*p.state.values(), p.eigenvalues)]
+    inputs = sequences(np.random.default_rng(3), 6, 2)
+    found = function(arch, params, inputs, rng, 4)
+    if function is explore:
+        return [found.states, found.trajectories]
+    return [found.vaa if function is multistability else found]
+
+
+MEASURES = [stabilise, explore, multistability, fixed_points]
+
+
+@pytest.mark.parametrize("function", MEASURES)
+def test_a_network_runs_as_after_training_alone_or_in_a_model(function):
+    model = Model(OBSERVING, 3)
+    params = model.init(np.random.default_rng(0))
+    params["core/0/mean"] += [0.5, -1.0]
+    params["core/0/var"] *= 4.0
+    bare = {k[5:]: v for k, v in params.items() if k.startswith("core/")}
+    expected = at(function, evaluating(OBSERVING), bare)
+    for arch, p in ((OBSERVING, bare), (model, params)):
+        for mine, other in zip(at(function, arch, p), expected, strict=True):
+            np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("function", MEASURES)
+def test_parameters_of_something_else_are_refused(function):
+    model = Model(OBSERVING, 3)
+    params = model.init(np.random.default_rng(0))
+    bare = {k[5:]: v for k, v in params.items() if k.startswith("core/")}
+    for arch, p in ((OBSERVING, params), (model, bare), (model, {})):
+        with pytest.raises(ValueError, match=r"^params holds the names"):
+            at(function, arch, p)
+    wrong = params | {"readout/b_o": np.full(3, np.nan)}
+    with pytest.raises(ValueError, match=r"^params\['readout/b_o'\] holds nan"):
+        at(function, model, wrong)
 
 
 def test_the_result_says_how_it_was_measured():
@@ -223,18 +292,16 @@ def test_a_picture_shows_the_ways_and_where_they_end(seed, n_steps):
 
 
 def test_a_picture_of_a_single_unit_is_a_line():
-    arch = Elman(1, 1)
     rng = np.random.default_rng(0)
-    seen = explore(
-        arch, tiny(arch, W_hh=2.0, W_xh=1.0), sequences(rng, 4, 1), rng
-    )
+    params = with_only(BISTABLE, W_hh=2.0, W_xh=1.0)
+    seen = explore(BISTABLE, params, sequences(rng, 4, 1), rng)
     assert seen.explained == pytest.approx([1.0, 0.0])
     assert not seen.trajectories[..., 1].any()
 
 
 def test_states_that_grow_can_be_seen_too():
     arch, rng = IndRNN(1, 2), np.random.default_rng(0)
-    params = tiny(arch, w_hh=3.0, W_xh=1.0, b_h=1.0)
+    params = with_only(arch, w_hh=3.0, W_xh=1.0, b_h=1.0)
     seen = explore(arch, params, [np.ones((3, 1))] * 4, rng, 600)
     assert np.abs(seen.trajectories).max() > 1e200
     assert seen.explained.sum() == pytest.approx(1.0)
@@ -242,7 +309,7 @@ def test_states_that_grow_can_be_seen_too():
 
 def test_a_state_that_grows_is_named():
     arch = IndRNN(1, 2)
-    params = tiny(arch, w_hh=3.0, b_h=1.0)
+    params = with_only(arch, w_hh=3.0, b_h=1.0)
     inputs = [np.ones((3, 1))]
     with pytest.raises(ValueError, match="no longer finite 703 steps after"):
         multistability(arch, params, inputs, np.random.default_rng(0), 10_000)
@@ -291,6 +358,5 @@ def test_what_cannot_be_is_named(changes, words):
 
 @pytest.mark.parametrize("name", ["multistability", "jacobian", "fixed_points"])
 def test_functions_share_names_with_their_files(name):
-    module = importlib.import_module(f"msref.dynamics.{name}")
-    assert callable(getattr(msref.dynamics, name))
-    assert not callable(module)
+    assert inspect.ismodule(importlib.import_module(f"msref.dynamics.{name}"))
+    assert inspect.isfunction(getattr(msref.dynamics, name))

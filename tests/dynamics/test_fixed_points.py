@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recurrent import NETWORKS, point
+from recurrent import BISTABLE, NETWORKS, point, with_only
 
 import msref
 from msref.architectures import (
@@ -13,7 +13,6 @@ from msref.architectures import (
     NBRC,
     Bidirectional,
     ClockworkRNN,
-    Dropout,
     Elman,
     IndRNN,
     Linear,
@@ -24,11 +23,6 @@ from msref.dynamics import fixed_points, joined, period, separated
 from msref.dynamics.fixed_points import Period
 
 SEEDS = st.integers(0, 2**16)
-
-
-def unit(arch, **params):
-    zeros = {k: np.zeros(v) for k, v in arch.shapes().items()}
-    return zeros | {k: np.full_like(zeros[k], v) for k, v in params.items()}
 
 
 def repeated(arch, params, x, state, n_periods):
@@ -46,13 +40,8 @@ def repeated(arch, params, x, state, n_periods):
     ("a", "h"), [(1.2, 0.6586), (1.5, 0.8586), (2.0, 0.9575)]
 )
 def test_a_bistable_unit(a, h):
-    arch = Elman(1, 1)
-    points = fixed_points(
-        arch,
-        unit(arch, W_hh=a),
-        np.zeros(1),
-        rng=np.random.default_rng(0),
-    )
+    params, rng = with_only(BISTABLE, W_hh=a), np.random.default_rng(0)
+    points = fixed_points(BISTABLE, params, np.zeros(1), rng=rng)
     assert [p.kind for p in points] == ["stable", "stable", "unstable"]
     found = [float(p.state["h"][0]) for p in points]
     assert sorted(found[:2]) == pytest.approx([-h, h], abs=5e-5)
@@ -63,7 +52,7 @@ def test_a_bistable_unit(a, h):
 
 def test_two_units_that_do_not_meet():
     arch = Elman(1, 2)
-    params = unit(arch) | {"W_hh": np.diag([2.0, 1.5])}
+    params = with_only(arch) | {"W_hh": np.diag([2.0, 1.5])}
     grid = np.array([[a, b] for a in (-0.9, 0, 0.9) for b in (-0.8, 0, 0.8)])
     points = fixed_points(arch, params, np.zeros(1), {"h": grid})
     kinds = [p.kind for p in points]
@@ -77,9 +66,8 @@ def test_two_units_that_do_not_meet():
 
 @pytest.mark.parametrize("a", [0.2, 0.9, 1.0])
 def test_a_unit_that_is_not(a):
-    arch = Elman(1, 1)
-    params, rng = unit(arch, W_hh=a), np.random.default_rng(0)
-    (only,) = fixed_points(arch, params, np.zeros(1), rng=rng)
+    params, rng = with_only(BISTABLE, W_hh=a), np.random.default_rng(0)
+    (only,) = fixed_points(BISTABLE, params, np.zeros(1), rng=rng)
     assert only.kind == ("marginal" if a == 1.0 else "stable")
     assert only.state["h"][0] == pytest.approx(0.0, abs=1e-5)
     assert only.n_starts == 32
@@ -88,7 +76,9 @@ def test_a_unit_that_is_not(a):
 @pytest.mark.parametrize("arch", [BRC(1, 1), NBRC(1, 1)])
 def test_an_untrained_bistable_cell(arch):
     rng = np.random.default_rng(0)
-    params = arch.init(rng) | unit(arch, **dict.fromkeys(feedback(arch), 1.0))
+    params = arch.init(rng) | with_only(
+        arch, **dict.fromkeys(feedback(arch), 1.0)
+    )
     points = fixed_points(arch, params, np.zeros(1), rng=rng)
     assert [p.kind for p in points] == ["stable", "marginal"]
     assert points[0].state["h"][0] == pytest.approx(0.9197, abs=5e-5)
@@ -132,21 +122,23 @@ def test_a_memory_that_is_linear_altogether(seed, cut):
 
 
 @pytest.mark.parametrize("arch", NETWORKS, ids=repr)
-@settings(max_examples=2)
-@given(seed=SEEDS)
-def test_a_point_is_where_a_period_leads_back(arch, seed):
-    params, x, _ = point(arch, seed)
-    rng = np.random.default_rng(seed)
-    points = fixed_points(arch, params, x[0, 0], rng=rng, n_starts=4)
-    assert sum(p.n_starts for p in points) <= 4
-    for p in points:
-        s = joined(arch, p.state)[None]
-        back = repeated(arch, params, x[0, 0], s, 1)
-        residual = np.linalg.norm(back - s)
-        assert residual <= 1e-10 * max(1.0, np.linalg.norm(s)) + 1e-14
-        assert residual == pytest.approx(p.residual, rel=0.1, abs=1e-12)
-        assert p.eigenvalues.shape == s[0].shape
-        assert (np.diff(np.abs(p.eigenvalues)) <= 1e-12).all()
+def test_a_point_is_where_a_period_leads_back(arch):
+    n_found = 0
+    for seed in (0, 1):  # at either some networks have no point in reach
+        params, x, _ = point(arch, seed)
+        rng = np.random.default_rng(seed)
+        points = fixed_points(arch, params, x[0, 0], rng=rng, n_starts=4)
+        assert sum(p.n_starts for p in points) <= 4
+        n_found += len(points)
+        for p in points:
+            s = joined(arch, p.state)[None]
+            back = repeated(arch, params, x[0, 0], s, 1)
+            residual = np.linalg.norm(back - s)
+            assert residual <= 1e-10 * max(1.0, np.linalg.norm(s)) + 1e-14
+            assert residual == pytest.approx(p.residual, rel=0.1, abs=1e-12)
+            assert p.eigenvalues.shape == s[0].shape
+            assert (np.diff(np.abs(p.eigenvalues)) <= 1e-12).all()
+    assert n_found > 0
 
 
 @pytest.mark.parametrize(
@@ -180,25 +172,27 @@ def test_the_map_is_a_whole_period_and_so_is_its_jacobian(arch, seed):
     ],
     ids=repr,
 )
-@settings(max_examples=5)
-@given(seed=SEEDS)
-def test_stable_points_attract_and_others_do_not(arch, seed):
-    params, x, _ = point(arch, seed)
-    params = {k: 2.0 * v for k, v in params.items()}
-    rng = np.random.default_rng(seed)
-    for p in fixed_points(arch, params, x[0, 0], rng=rng, n_starts=6):
-        s = joined(arch, p.state)
-        largest = abs(p.eigenvalues[0])
-        nudge = 1e-7 * rng.standard_normal(s.shape)
-        if not (largest < 0.9 or 1.2 < largest < 5.0):
-            continue
-        n_periods = 250 if largest < 0.9 else 100
-        end = repeated(arch, params, x[0, 0], (s + nudge)[None], n_periods)[0]
-        if p.kind == "stable":
-            assert np.linalg.norm(end - s) < 1e-10 * (1 + np.linalg.norm(s))
-        else:
-            assert p.kind in ("saddle", "unstable")
-            assert np.linalg.norm(end - s) > 1e-3
+def test_stable_points_attract_and_others_do_not(arch):
+    n_clear = 0
+    for seed in range(5):
+        params, x, _ = point(arch, seed)
+        params = {k: 2.0 * v for k, v in params.items()}
+        rng = np.random.default_rng(seed)
+        for p in fixed_points(arch, params, x[0, 0], rng=rng, n_starts=6):
+            s = joined(arch, p.state)
+            largest = abs(p.eigenvalues[0])
+            nudge = 1e-7 * rng.standard_normal(s.shape)
+            if not (largest < 0.9 or 1.2 < largest < 5.0):
+                continue
+            n_clear += 1
+            n, near = (250 if largest < 0.9 else 100), (s + nudge)[None]
+            end = repeated(arch, params, x[0, 0], near, n)[0]
+            if p.kind == "stable":
+                assert np.linalg.norm(end - s) < 1e-10 * (1 + np.linalg.norm(s))
+            else:
+                assert p.kind in ("saddle", "unstable")
+                assert np.linalg.norm(end - s) > 1e-3
+    assert n_clear > 0
 
 
 def test_a_gate_that_closes_is_no_fixed_point():
@@ -206,8 +200,7 @@ def test_a_gate_that_closes_is_no_fixed_point():
     arch = BRC(1, 1)
     params = arch.init(np.random.default_rng(0))
     far = {"h": np.linspace(4.0, 16.0, 9)[:, None]}
-    points = fixed_points(arch, params, np.zeros(1), far)
-    assert all(abs(p.state["h"][0]) < 1 for p in points)
+    assert fixed_points(arch, params, np.zeros(1), far) == ()
     # where nothing but rounding speaks, nobody can tell
     (stuck,) = fixed_points(
         arch, params, np.zeros(1), {"h": np.full((1, 1), 50.0)}
@@ -217,30 +210,28 @@ def test_a_gate_that_closes_is_no_fixed_point():
 
 def test_without_a_point_there_is_none():
     arch = IndRNN(1, 2)  # it counts: h grows by one per step
-    params = unit(arch, w_hh=1.0, b_h=1.0)
+    params = with_only(arch, w_hh=1.0, b_h=1.0)
     rng = np.random.default_rng(0)
     assert fixed_points(arch, params, np.zeros(1), rng=rng) == ()
 
 
 def test_a_line_of_points_gives_one_per_start():
-    arch = Dropout(3, 0.5)
-    rng = np.random.default_rng(0)
-    points = fixed_points(
-        arch, arch.init(rng), np.zeros(3), rng=rng, n_starts=6
-    )
+    arch = IndRNN(1, 3)  # sums, which nothing is added to
+    params = with_only(arch, w_hh=1.0)
+    starts = {"h": np.random.default_rng(0).uniform(1, 2, (6, 3))}
+    points = fixed_points(arch, params, np.zeros(1), starts)
     assert [p.kind for p in points] == ["marginal"] * 6
 
 
 def test_given_starts_are_where_it_starts():
-    arch = Elman(1, 1)
-    params = unit(arch, W_hh=2.0)
+    params = with_only(BISTABLE, W_hh=2.0)
     starts = {"h": np.array([[0.9], [0.8], [-0.9]])}
-    points = fixed_points(arch, params, np.zeros(1), starts)
+    points = fixed_points(BISTABLE, params, np.zeros(1), starts)
     found = {round(float(p.state["h"][0]), 4): p.n_starts for p in points}
     assert found == {0.9575: 2, -0.9575: 1}
     narrow = {k: v.astype("f4") for k, v in params.items()}
     again = fixed_points(
-        arch, narrow, np.zeros(1, "f4"), {"h": starts["h"].astype("f4")}
+        BISTABLE, narrow, np.zeros(1, "f4"), {"h": starts["h"].astype("f4")}
     )
     assert again[0].state["h"].dtype == np.float64
     assert len(again) == 2
@@ -267,9 +258,8 @@ def test_given_starts_are_where_it_starts():
     ],
 )
 def test_what_cannot_be_is_named(changes, error, words):
-    arch = Elman(1, 1)
-    rng = np.random.default_rng(0)
-    arguments = {"arch": arch, "params": unit(arch), "x": np.zeros(1)}
+    rng, params = np.random.default_rng(0), with_only(BISTABLE)
+    arguments = {"arch": BISTABLE, "params": params, "x": np.zeros(1)}
     with pytest.raises(error, match=words):
         fixed_points(**arguments | {"rng": rng} | changes)
 

@@ -29,7 +29,7 @@ from msref.architectures import (
     scan,
 )
 from msref.data.batching import pad
-from msref.pretraining import Warmup, double_layer, warmup
+from msref.pretraining import Warmup, double_layer, warmup, warmup_runs
 from msref.pretraining import warmup_loss as module
 from msref.pretraining.warmup_loss import warmup_loss
 from msref.training import Adam, DivergedError, Magnitude, Model, bounds
@@ -75,11 +75,17 @@ def layers_of(arch, partial):
     layers = [(path, part) for path, part in layers if remembers(part)]
     if partial:
         layers = [
-            (f"{path}0/", part.parts[0]) if type(part) is Parallel else item
-            for item in layers
-            for path, part in [item]
+            (f"{path}0/", bare(part).parts[0])
+            if isinstance(bare(part), Parallel)
+            else (path, part)
+            for path, part in layers
         ]
     return layers
+
+
+def bare(arch):
+    """Return what stands in any number of segments."""
+    return bare(arch.arch) if isinstance(arch, Checkpointed) else arch
 
 
 def own(path, tree):
@@ -201,6 +207,9 @@ def test_the_gradient_is_that_of_the_literal_loss(arch, seed, tolerance):
         double_layer(MGU(2, 6)),
         Stack(MGU(2, 4), double_layer(GRU(4, 6)), Elman(6, 2)),
         Stack(Parallel(ClockworkRNN(2, 2, 3), LMN(2, 3, 2)), GRU(8, 3)),
+        Checkpointed(DOUBLE, 2),
+        Stack(Checkpointed(double_layer(MGU(2, 6)), 2), GRU(6, 3)),
+        Checkpointed(Checkpointed(double_layer(GRU(2, 4)), 2), 3),
     ],
     ids=repr,
 )
@@ -224,11 +233,11 @@ def test_the_witnesses_have_something_to_see():
 
 
 def without_the_prefix(monkeypatch):
-    monkeypatch.setattr(module, "_back_from_the_cuts", lambda *_: None)
+    monkeypatch.setattr(module, "back_from_the_cuts", lambda *_: None)
 
 
 def without_lower_layers(monkeypatch):
-    right = module._back_from_the_cuts
+    right = module.back_from_the_cuts
 
     def wrong(arch, params, segments, dreached, grads):
         before = {k: v.copy() for k, v in grads.items()}
@@ -237,27 +246,27 @@ def without_lower_layers(monkeypatch):
             if name.startswith("0/"):
                 grads[name][...] = before[name]
 
-    monkeypatch.setattr(module, "_back_from_the_cuts", wrong)
+    monkeypatch.setattr(module, "back_from_the_cuts", wrong)
 
 
 def at_another_time(monkeypatch):
-    right = module._back_from_the_cuts
+    right = module.back_from_the_cuts
 
     def wrong(arch, params, segments, dreached, grads):
         moved = {k: np.roll(v, 1, axis=0) for k, v in dreached.items()}
         right(arch, params, segments, moved, grads)
 
-    monkeypatch.setattr(module, "_back_from_the_cuts", wrong)
+    monkeypatch.setattr(module, "back_from_the_cuts", wrong)
 
 
 def without_the_stabilisation(monkeypatch):
-    right = module._back_alone
+    right = module.back_alone
 
     def wrong(layer, params, runs, dfinal, grads, dreached):
         nothing = {k: np.zeros_like(v) for k, v in grads.items()}
         right(layer, params, runs, dfinal, nothing, dreached)
 
-    monkeypatch.setattr(module, "_back_alone", wrong)
+    monkeypatch.setattr(module, "back_alone", wrong)
 
 
 def without_the_memory_cell(monkeypatch):
@@ -273,7 +282,7 @@ def without_the_memory_cell(monkeypatch):
 
 
 def with_a_clock_that_begins_anew(monkeypatch):
-    monkeypatch.setattr(module, "period", lambda _: 1)
+    monkeypatch.setattr(warmup_runs, "period", lambda _: 1)
 
 
 def with_the_second_half_too(monkeypatch):
@@ -336,6 +345,20 @@ def test_of_a_partial_warm_up_the_top_second_half_has_no_gradient():
     _, grads, _ = Case(DOUBLE, 0, partial=True).by_hand()
     for name, g in grads.items():
         assert bool(g.any()) != name.startswith("1/1/"), name
+
+
+def test_segments_do_not_change_a_partial_warm_up():
+    found, _ = small(DOUBLE, partial=True)
+    again, _ = small(Checkpointed(DOUBLE, 2), start(DOUBLE), partial=True)
+    for name, value in found.items():
+        np.testing.assert_allclose(again[name], value, 1e-9, 1e-12)
+
+
+def test_the_first_part_of_a_layer_keeps_its_segments():
+    layer = Checkpointed(double_layer(GRU(2, 6)), 4)
+    [first, above] = module.remembering(Stack(layer, GRU(6, 3)), True)
+    assert first == ("0/0/", Checkpointed(GRU(2, 3), 4))
+    assert above == ("1/", GRU(6, 3))
 
 
 def test_masked_weights_have_no_gradient():
@@ -554,6 +577,17 @@ def test_it_shows_its_progress(capsys):
 # --- what cannot be ---------------------------------------------------------
 
 
+def test_a_bug_is_no_divergence(monkeypatch):
+    def broken(*_):
+        raise ValueError("shapes do not fit")
+
+    monkeypatch.setattr(module, "back_alone", broken)
+    words = r"^step 1: layer 0, 1 steps of constant input: shapes do not fit"
+    with pytest.raises(ValueError, match=words) as info:
+        small(TWO)
+    assert not isinstance(info.value, DivergedError)
+
+
 def test_divergence_is_named_with_step_and_place():
     arch = Stack(GRU(2, 3), LMN(3, 2, 2))
     params = start(arch)
@@ -581,7 +615,8 @@ def test_divergence_is_named_with_step_and_place():
         (TWO, {"increment": 0.5}, TypeError, "increment is 0.5"),
         (TWO, {"longest": 0}, ValueError, "longest is 0"),
         (TWO, {"n_batch": 1}, ValueError, "in batches of 1, expected at leas"),
-        (TWO, {"rate": 0.0}, ValueError, "learning_rate is 0.0"),
+        (TWO, {"rate": 0.0}, ValueError, r"^rate is 0.0"),
+        (TWO, {"rate": np.nan}, ValueError, "^rate is nan"),
         (TWO, {"target": 1.5}, ValueError, "target is 1.5"),
         (TWO, {"tolerance": -1.0}, ValueError, "tolerance is -1.0"),
         (TWO, {"params": {"W": np.ones(2)}}, ValueError, "params holds"),

@@ -19,8 +19,9 @@ from msref.architectures import (
 from msref.data import TMaze
 from msref.data.tmaze import ACTIONS, GOALS
 from msref.training import Adam, Batch, DivergedError, Game, QLearning, Replay
+from msref.training.games import draw_goal, explorer, play
 from msref.training.q_states import evaluation, follow
-from msref.training.replay import draw_goal, explorer, filled, play
+from msref.training.replay import filled
 from msref.training.temporal_difference import td_loss, td_targets
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -413,10 +414,36 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         trained(3, checkpoint=path)
 
 
+def test_a_checkpoint_of_more_episodes_is_refused(tmp_path):
+    path = tmp_path / "q.safetensors"
+    trained(4, checkpoint=path)
+    before, rng = path.read_bytes(), np.random.default_rng(5)
+    params = MODEL.init(np.random.default_rng(0))
+    words = r"q\.safetensors is after 4 episodes, .* n_episodes=3"
+    with pytest.raises(ValueError, match=words):
+        SMALL.train(CORE, params, MAZE, rng, 3, checkpoint=path)
+    assert path.read_bytes() == before
+    assert rng.random() == np.random.default_rng(5).random()
+
+
 def test_a_training_that_diverges_says_where():
     agent = replace(SMALL, optimiser=Adam(1e300))
     with pytest.raises(DivergedError, match=r"episode [12]: "):
         trained(4, agent)
+
+
+class Confused(Adam):
+    """An optimiser with a bug."""
+
+    def update(self, *arguments):
+        raise ValueError("shapes do not fit")
+
+
+def test_a_bug_is_no_divergence():
+    agent = replace(SMALL, optimiser=Confused())
+    with pytest.raises(ValueError, match=r"^episode 1: shapes do no") as info:
+        trained(1, agent)
+    assert not isinstance(info.value, DivergedError)
 
 
 @pytest.mark.parametrize(
