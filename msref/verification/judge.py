@@ -24,6 +24,8 @@ from msref.verification.tolerance import (
 from msref.verification.witnesses import Evidence, checked
 
 AUTOGRAD, COMPLEX_STEP = "autograd", "complex step"
+"""The witnesses that are exact to rounding, by their names in a report."""
+
 SCAN, DIFFERENCES, ITSELF = "scan of step", "differences", "itself"
 
 
