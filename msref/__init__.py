@@ -6,11 +6,14 @@ pretraining     the closed-form linear autoencoder, growth, warm-up
 dynamics        what a network does over time: reach, fixed points, attractors
 training        losses, models, optimisers, fitting
 data            music, labelled sequences, generated ones, a maze, batches
+vectors         golden numbers to port from; where a port goes wrong, and why
+ports           weights of other frameworks, both ways
 claims          the papers' claims as experiments
 """
 
 from importlib.metadata import version
 
+from msref import ports, vectors
 from msref.architectures import (
     BRC,
     GRU,
@@ -70,10 +73,12 @@ __all__ = [
     "fixed_points",
     "grow",
     "plain_indrnn",
+    "ports",
     "residual_indrnn",
     "scan",
     "vaa",
     "vaa_star",
+    "vectors",
     "verify",
     "warmup",
 ]

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -97,7 +98,7 @@ def test_each_floor_exists_and_nothing_stands_outside():
     floors = {
         name.strip()
         for floor in CONTRACT["layers"]
-        for name in floor.split(":")
+        for name in re.split(r"[:|]", floor)
     }
     assert CONTRACT["layers"][0] == "msref.cli"
     there = {

@@ -13,8 +13,11 @@ from typing import Annotated
 
 import typer
 
+from msref.cli.book import book_command
 from msref.cli.data import data_app
+from msref.cli.port import port_command
 from msref.cli.reproduce import reproduce_command
+from msref.cli.vectors import vectors_app
 from msref.cli.verify import verify_command
 
 app = typer.Typer(
@@ -26,7 +29,10 @@ app = typer.Typer(
 )
 app.command("verify")(verify_command)
 app.command("reproduce")(reproduce_command)
+app.command("book")(book_command)
+app.command("port")(port_command)
 app.add_typer(data_app, name="data", help="Data sets inside packages.")
+app.add_typer(vectors_app, name="vectors", help="Ground truth to port from.")
 
 
 def main() -> None:

@@ -35,7 +35,11 @@ def port_command(
     ] = None,
     hint: Annotated[
         list[str] | None,
-        typer.Option(help="What the weights do not say: reset=after …"),
+        typer.Option(
+            help="name=value, what the weights do not say: prefix, layer,"
+            " reset, activation; layers (keras, haiku); parts (msref); n_in,"
+            " n_hid, n_layers, n_directions (cudnn). As often as needed.",
+        ),
     ] = None,
     gradients: Annotated[
         bool,
@@ -54,9 +58,25 @@ def port_command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Convert the weights of a recurrent network between frameworks."""
+    """Convert the weights of a recurrent network between frameworks.
+
+    \b
+    msref port lstm.safetensors --from torch --to keras --out k.safetensors
+    msref port model.npz --from torch --hint prefix=encoder.rnn. --to onnx
+    msref port rnn.json --from keras --hint activation=relu --to flax
+    msref port --conventions haiku
+    msref port --check torch
+    """
     if conventions and check:
         raise ValueError("got --conventions and --check, expected one")
+    alone = "--conventions" if conventions else "--check" if check else ""
+    options = {"--from": source, "--to": target, "--layer": layer}
+    options |= {"--hint": hint, "--gradients": gradients, "--out": file}
+    for option, value in options.items():
+        if alone and value:
+            raise ValueError(
+                f"got {option} with {alone}, expected names of frameworks only"
+            )
     if conventions:
         _print_conventions(names or [], as_json)
         return
@@ -73,6 +93,10 @@ def port_command(
         key, equals, value = each.partition("=")
         if not equals:
             raise ValueError(f"hint is {each!r}, expected name=value")
+        if key in hints:
+            raise ValueError(
+                f"hint {key} is {hints[key]!r} and {value!r}, expected one"
+            )
         hints[key] = value
     _convert(
         Path((names or [])[0]),
@@ -106,10 +130,15 @@ def _convert(
         )
     if file is not None and file.suffix != ".safetensors":
         raise ValueError(f"--out is {file}, expected a .safetensors file")
-    given = read_named_arrays(path)
+    if file is not None and file.exists() and file.samefile(path):
+        raise ValueError(
+            f"--out is {file}, which is read from, expected another file"
+        )
+    source.check_hints(hints)
+    given, widened = _floats(read_named_arrays(path), path)
     arch, params, read = source.load(given, gradients=gradients, **hints)
     arrays, written = target.export(arch, params, layer)
-    notes = [*read, *written]
+    notes = [*widened, *read, *written]
     if file is not None:
         write_arrays(file, arrays)
     if as_json:
@@ -125,6 +154,18 @@ def _convert(
         out.print(f"- {note}")
     if file is not None:
         out.print(f"\n{len(arrays)} arrays in {file}")
+
+
+def _floats(arrays: Arrays, path: Path) -> tuple[Arrays, list[str]]:
+    """Widen what files hold and networks do not; say so."""
+    found, notes = dict(arrays), dict[str, None]()
+    for name, array in arrays.items():
+        if array.dtype == np.float16:
+            found[name] = array.astype(np.float32)
+            notes["float16 is widened to float32, which is exact"] = None
+        elif path.suffix == ".json":  # which writes 0.0 as 0
+            found[name] = array.astype(np.float64)
+    return found, list(notes)
 
 
 def _print_arrays(arrays: Arrays) -> None:
@@ -150,7 +191,8 @@ def _print_conventions(names: list[str], as_json: bool) -> None:
         columns = ("layer", "gates", "function", "biases", "state")
         table = plain_table(*columns)
         for row in rows:
-            only = "" if row["source"] == rows[0]["source"] else " (read)"
+            own = row["source"]
+            only = "" if own == rows[0]["source"] else f" ({own})"
             table.add_row(
                 row["layer"] + only,
                 row["gates"],
@@ -170,8 +212,9 @@ def _print_conventions(names: list[str], as_json: bool) -> None:
         out.print()
     out.print(
         "D inputs, H hidden units, T steps, B sequences. Gates in the order"
-        " in which they are stacked.\nBiases: with x, with h; two are summed,"
-        " but for those of n. Executed: by msref port --check."
+        " in which they are stacked or listed.\nBiases: with x, with h; x + h"
+        " are summed; that of h in n: x, h is inside the product with r."
+        "\nExecuted: by msref port --check; read: in sources or documents."
     )
     if not names:
         out.print("With the name of a framework: its arrays and remarks.")

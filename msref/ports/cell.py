@@ -49,7 +49,7 @@ def write_cell(
         if k in layout.added:
             b = b - b.dtype.type(layout.added[k])
             notes.append(
-                f"b_{k} is stored less {layout.added[k]:g}, which"
+                f"b_{k} is stored less {layout.added[k]:g} (rounded), which"
                 f" {layout.layers[0]} adds while it runs"
             )
         if inside is None:
@@ -57,7 +57,7 @@ def write_cell(
             pieces |= {part + k: np.zeros_like(b) for part in parts}
             pieces[parts[0] + k] = b
             if len(parts) == 2:
-                notes.append("the second bias is zero: one per gate is enough")
+                redundant += k
         elif len(parts) == 2:
             pieces |= {f"bx{k}": b, f"bh{k}": inside}
         elif inside.any():

@@ -105,7 +105,7 @@ class PackedPort(Port):
         The buffer does not say what is in it: ``layer``, ``n_in`` and
         ``n_hid`` have to be given.
         """
-        self._check_hints(hints)
+        self.check_hints(hints)
         arrays = checked(weights, hints.pop("prefix", ""))
         if set(arrays) != {"weights"}:
             raise ValueError(

@@ -65,11 +65,15 @@ def name(place: Place, slot: str, layer: str) -> str:
 
 
 def find(full: str) -> Found | None:
-    """Return layer and slot of a name; the layer is a module above it."""
+    """Return layer and slot of a name.
+
+    The layer is the module above it; none, where a prefix was cut off.
+    """
+    above = r"(?:(?:.*/)?([^/]*)/)?"
     parts = re.fullmatch(
-        r"(?:.*/)?([^/]+)/(linear/[wb]|linear_1/[wb])", full
-    ) or re.fullmatch(r"(?:.*/)?([^/]+)/(w_i|w_h|b)", full)
-    return None if parts is None else Found(parts[1], 0, parts[2])
+        above + r"(linear/[wb]|linear_1/[wb])", full
+    ) or re.fullmatch(above + r"(w_i|w_h|b)", full)
+    return None if parts is None else Found(parts[1] or "", 0, parts[2])
 
 
 PORT = Port(

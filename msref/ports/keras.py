@@ -63,7 +63,10 @@ LAYOUTS = (
         reset="before",
         lacking=("bias",),
         x="(B, T, D)",
-        remark="as above; the default before Keras 2.3 was this reset",
+        remark=(
+            "recurrent_activation sigmoid, as with reset_after=True; this reset"
+            " was the default in TensorFlow 1, the other is since TensorFlow 2"
+        ),
     ),
     Layout(
         layers=("LSTM",),
@@ -81,11 +84,14 @@ LAYOUTS = (
         cell="gru",
         called="z r h",
         slots=_slots("zrn", "bx", "bh"),
-        call="keras.layers.GRU({H}, reset_after=True) of Keras 2.1",
+        call="keras.layers.GRU({H}, reset_after=True), its bias flattened",
         reset="after",
         x="(B, T, D)",
-        source="read",
-        remark="its bias was (6H,), the shape of CuDNNGRU's",
+        source="ours",
+        remark=(
+            "Keras keeps this bias as (2, 3H), so that it is not taken for"
+            " CuDNNGRU's; flattened, only a hint tells them apart"
+        ),
         old=True,
     ),
     Layout(
@@ -128,8 +134,8 @@ def name(place: Place, slot: str, layer: str) -> str:
 
 
 def find(full: str) -> Found | None:
-    """Return layer, direction and slot of a path."""
-    *path, slot = full.split("/")
+    """Return layer, direction and slot of a path; Keras 2 adds ``:0``."""
+    *path, slot = full.removesuffix(":0").split("/")
     if path and path[-1].endswith("_cell"):
         path.pop()
     own = path.pop() if path else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,15 +21,25 @@ def checked(weights: Mapping[str, Any], prefix: str) -> Arrays:
         ValueError: there is none, or one holds NaN or infinity.
         TypeError: not all are float32, or float64.
     """
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            f"weights is a {type(weights).__name__}, expected a dict of arrays"
+            " under the framework's names"
+        )
+    for name in (*weights, prefix):
+        if not isinstance(name, str):
+            raise TypeError(
+                f"a name or prefix of weights is {name!r}, expected text"
+            )
     arrays = {
-        name.removeprefix(prefix): np.asarray(array)
+        name.removeprefix(prefix): _as_array(name, array)
         for name, array in weights.items()
         if name.startswith(prefix)
     }
     if not arrays:
         raise ValueError(
             f"there is no array whose name starts with {prefix!r}, got"
-            f" {', '.join(sorted(weights)) or 'none at all'}"
+            f" {some(sorted(weights)) or 'none at all'}"
         )
     first = next(iter(arrays.values()))
     for name, array in arrays.items():
@@ -41,6 +51,28 @@ def checked(weights: Mapping[str, Any], prefix: str) -> Arrays:
             )
         check_finite(name, array, tuple(f"axis {i}" for i in range(array.ndim)))
     return arrays
+
+
+def _as_array(name: str, value: Any) -> Array:
+    if isinstance(value, Mapping):
+        raise TypeError(
+            f"{name} is a {type(value).__name__}, expected an array; the names"
+            " of nested dicts are joined with slashes"
+        )
+    try:
+        return np.asarray(value)
+    except (RuntimeError, TypeError, ValueError) as error:  # of its framework
+        raise TypeError(
+            f"{name} is a {type(value).__name__}, expected what NumPy takes as"
+            f" float32 or float64: {error}"
+        ) from error
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """Join names for a message; a large model has thousands."""
+    left = len(names) - most
+    more = [f"and {left} more"] if left > 0 else []
+    return ", ".join([*names[:most], *more])
 
 
 def in_order(layers: list[str], hints: Mapping[str, str]) -> list[str]:
@@ -117,7 +149,10 @@ def made_of(
 
 
 def unlike_any(
-    title: str, arrays: Mapping[str, Array], layouts: tuple[Layout, ...]
+    title: str,
+    layer: str,
+    arrays: Mapping[str, Array],
+    layouts: tuple[Layout, ...],
 ) -> str:
     """Say that arrays are of no layout, and what was expected."""
     got = ", ".join(f"{name} {a.shape}" for name, a in arrays.items())
@@ -126,11 +161,12 @@ def unlike_any(
         for layout in layouts
         if set(arrays) & {slot.name for slot in layout.slots}
     ]
-    wanted = {
-        "; ".join(
-            f"{layout.layers[0]}: "
-            + ", ".join(f"{s.name} {s.shape_text()}" for s in layout.slots)
-            for layout in near
-        )
-    }
-    return f"got {got}, expected those of a layer of {title}: {wanted.pop()}"
+    wanted = "; ".join(
+        f"{layout.layers[0]}: "
+        + ", ".join(f"{s.name} {s.shape_text()}" for s in layout.slots)
+        for layout in near
+    )
+    return (
+        f"layer {layer!r}: got {got}, expected those of a layer of {title}:"
+        f" {wanted}; the hint prefix=… picks a layer out of a larger model"
+    )

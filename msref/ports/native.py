@@ -12,6 +12,7 @@ from typing import Any
 
 from msref.arrays import Array
 from msref.ports.layout import GATES, Layout, Slot
+from msref.ports.loading import checked
 from msref.ports.network import Place
 from msref.ports.port import Found, Loaded, Port
 
@@ -92,18 +93,14 @@ class NativePort(Port):
         **hints: Any,
     ) -> Loaded:
         """Return network and parameters; see ``Port``."""
-        self._check_hints(hints)
+        self.check_hints(hints)
         parts = hints.pop("parts", "")
         if parts not in ("", "layers", "directions"):
             raise ValueError(
                 f"parts is {parts!r}, expected layers or directions"
             )
-        prefix = hints.pop("prefix", "")
-        own = {
-            full.removeprefix(prefix): array
-            for full, array in weights.items()
-            if full.startswith(prefix)
-        }
+        prefix = hints.get("prefix", "")
+        own = checked(weights, prefix)
         as_ways = {f"0/{full}": array for full, array in own.items()}
         tried = {"layers": own, "directions": as_ways}
         if {full.partition("/")[0] for full in own} != {"0", "1"} or any(
@@ -115,8 +112,9 @@ class NativePort(Port):
         loaded, errors = {}, []
         for wiring, arrays in tried.items():
             try:
+                named = {prefix + full: a for full, a in arrays.items()}
                 loaded[wiring] = super().load(
-                    arrays, gradients=gradients, **hints
+                    named, gradients=gradients, **hints
                 )
             except ValueError as error:
                 errors.append(error)

@@ -67,7 +67,11 @@ LAYOUTS = (
         call="ONNX {L}(hidden_size={H})",
         lacking=("B",),
         state="h, c",
-        remark="peepholes P (order i o f) are refused",
+        remark=(
+            "peepholes P (order i o f) are refused; input_forget, clip, other"
+            " activations and direction=reverse are attributes, which no"
+            " weight shows"
+        ),
     ),
 )
 

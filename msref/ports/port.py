@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from msref.ports.network import Cell, Place, assemble, cells_of
 
 Exported = tuple[Arrays, tuple[str, ...]]
 Loaded = tuple[Any, Arrays, tuple[str, ...]]
+Fitting = tuple[Layout, int, int]  # and its n_in, n_hid
 
 HINTS = {
     "prefix": "what the names of the wanted arrays start with",
@@ -164,7 +166,7 @@ class Port:
         ours = [each for each in self.layouts if each.cell == kind]
         named = [each for each in ours if layer in each.layers]
         if layer is not None and not named:
-            have = [name for each in ours for name in each.layers]
+            have = self._layers(ours)
             raise ValueError(
                 f"layer is {layer!r}, expected one of {self.title}'s for"
                 f" {type(arch).__name__}: {', '.join(have) or 'it has none'}"
@@ -235,8 +237,11 @@ class Port:
                 NaN, or something that needs a hint; the message names it.
             TypeError: an array is not float32 or float64.
         """
-        self._check_hints(hints)
-        groups = self._grouped(checked(weights, hints.get("prefix", "")))
+        self.check_hints(hints)
+        prefix = hints.get("prefix", "")
+        groups = self._grouped(checked(weights, prefix), prefix)
+        fitting = {key: self._fitting(key[0], a) for key, a in groups.items()}
+        self._check_layer(fitting.values(), hints)
         layers = in_order(sorted({key[0] for key in groups}), hints)
         rows = []
         notes: list[str] = []
@@ -244,8 +249,10 @@ class Port:
             row = []
             for direction in (0, 1):
                 if (layer, direction) in groups:
-                    arrays = groups[layer, direction]
-                    arch, params, said = self._cell(arrays, gradients, hints)
+                    key = layer, direction
+                    arch, params, said = self._cell(
+                        groups[key], fitting[key], gradients, hints
+                    )
                     row.append((arch, params))
                     notes += said
                 elif direction == 0:
@@ -259,17 +266,48 @@ class Port:
             self._accept(cells_of(arch, params))
         return arch, params, tuple(dict.fromkeys(notes))
 
-    def _check_hints(self, hints: Mapping[str, str]) -> None:
+    def check_hints(self, hints: Mapping[str, Any]) -> None:
+        """Check names of hints, and values that are one of a few.
+
+        Raises
+            ValueError: there is no such hint, or it cannot say that.
+        """
         known = HINTS | dict(self.hints)
-        for hint in hints:
+        values = {
+            "layer": list(self._layers(self.layouts)),
+            "reset": ["after", "before"],
+            "activation": ["tanh", "relu"],
+        }
+        for hint, value in hints.items():
             if hint not in known:
                 raise ValueError(
                     f"there is no hint {hint!r} for {self.title}, expected one"
                     f" of {', '.join(known)}"
                 )
+            if value not in values.get(hint, [value]):
+                raise ValueError(
+                    f"{hint} is {value!r}, expected one of"
+                    f" {', '.join(values[hint])}"
+                )
+
+    @staticmethod
+    def _layers(layouts: Iterable[Layout]) -> dict[str, None]:
+        """Return the names of layers, each once, in their order."""
+        return dict.fromkeys(name for each in layouts for name in each.layers)
+
+    def _check_layer(
+        self, fitting: Iterable[list[Fitting]], hints: Mapping[str, Any]
+    ) -> None:
+        """Refuse the hint of a layer that none of the cells can be."""
+        can_be = self._layers(each[0] for found in fitting for each in found)
+        if "layer" in hints and hints["layer"] not in can_be:
+            raise ValueError(
+                f"layer is {hints['layer']!r}, expected what the arrays can be"
+                f" of: {', '.join(can_be)}"
+            )
 
     def _grouped(
-        self, weights: Mapping[str, Array]
+        self, weights: Mapping[str, Array], prefix: str
     ) -> dict[tuple[str, int], Arrays]:
         """Sort arrays by layer and direction."""
         slots = {s.name for layout in self.layouts for s in layout.slots}
@@ -279,11 +317,13 @@ class Port:
             if found is not None and found.slot in self.refused:
                 raise ValueError(f"{name}: {self.refused[found.slot]}")
             if found is None or found.slot not in slots:
+                known = self._prefixes(weights, slots)
+                starts = "|".join(prefix + start for start in known[:4]) or "…"
                 raise ValueError(
                     f"{name!r} is no weight of a recurrent layer of"
-                    f" {self.title}, expected names that end in"
-                    f" {', '.join(sorted(slots))}; the hint prefix=… picks"
-                    " a layer out of a larger model"
+                    f" {self.title}, expected the names of"
+                    f" {', '.join(sorted(slots))}; the hint prefix={starts}"
+                    " picks a layer out of a larger model"
                 )
             if self.axis and array.ndim and array.shape[0] not in (1, 2):
                 raise ValueError(
@@ -304,17 +344,41 @@ class Port:
                 group[found.slot] = part
         return groups
 
-    def _cell(
-        self, arrays: Arrays, gradients: bool, hints: Mapping[str, str]
-    ) -> tuple[Any, Arrays, list[str]]:
-        """Read the arrays of one cell."""
+    def _prefixes(self, names: Iterable[str], slots: set[str]) -> list[str]:
+        """Return what stands before names of ours, as in a larger model."""
+        found: dict[str, None] = {}
+        for name in names:
+            own = self.find(name)
+            if own is not None and own.slot in slots:
+                continue  # Keras finds its names behind any path
+            for cut in re.finditer("[./]", name):
+                inner = self.find(name[cut.end() :])
+                if inner is not None and inner.slot in slots:
+                    found[name[: cut.end()]] = None
+                    break
+        return list(found)
+
+    def _fitting(self, layer: str, arrays: Arrays) -> list[Fitting]:
+        """Return the layouts that arrays of one cell can be of."""
         fitting = []
         for layout in self.layouts:
             sizes = layout.sizes(arrays)
             if sizes is not None:
                 fitting.append((layout, *sizes))
         if not fitting:
-            raise ValueError(unlike_any(self.title, arrays, self.layouts))
+            raise ValueError(
+                unlike_any(self.title, layer, arrays, self.layouts)
+            )
+        return fitting
+
+    def _cell(
+        self,
+        arrays: Arrays,
+        fitting: list[Fitting],
+        gradients: bool,
+        hints: Mapping[str, str],
+    ) -> tuple[Any, Arrays, list[str]]:
+        """Read the arrays of one cell."""
         layer = hints.get("layer")
         if any(layer in layout.layers for layout, _, _ in fitting):
             fitting = [each for each in fitting if layer in each[0].layers]

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from msref.architectures import Gradients, buffers, draws, is_causal
+from msref.architectures import Gradients, buffers, is_causal, scan
 from msref.arrays import Array, Arrays
 from msref.verification import clock_bugs, dual_bugs, layer_bugs
+from msref.verification.variants import Variant, planted, variants
 
 Backward = Callable[[Any, Arrays, Arrays, Array, Arrays], Gradients]
 Forward = Callable[[Any, Arrays, Array, Arrays, int], Any]
@@ -141,6 +142,33 @@ def windowed(
         for name, value in g.state.items():
             total.state[name][...] += value * (start == 0)
     return total
+
+
+def chunked(
+    arch: Any,
+    params: Arrays,
+    tape: Arrays,
+    dy: Array,
+    dstate: Arrays,
+    length: int,
+) -> Gradients:
+    """Run backward over chunks of ``length`` steps that nothing links."""
+    found: list[Gradients] = []
+    for start in range(0, len(dy), length):
+        stop = min(start + length, len(dy))
+        is_last = stop == len(dy)
+        final = {k: v * is_last for k, v in dstate.items()}
+        piece = _from(tape, start, stop)
+        found.append(run(arch, params, piece, dy[start:stop], final))
+    return Gradients(
+        {k: np.sum([g.params[k] for g in found], 0) for k in found[0].params},
+        np.concatenate([g.x for g in found]),
+        found[0].state,
+        {
+            k: np.concatenate([g.adjoints[k] for g in found])
+            for k in found[0].adjoints
+        },
+    )
 
 
 def _state_path_dropped(name: str) -> Backward:
@@ -317,90 +345,15 @@ def _tape_zeroed(name: str) -> Backward:
 
 
 def forward_bugs(arch: Any) -> Iterator[tuple[str, str, Forward]]:
-    """Yield kind, place and wrong forward pass of every bug that applies."""
-    shapes = _learned(arch)
+    """Yield kind, place and wrong forward pass of every bug that applies.
 
-    yield "output a step late", "y", _y_a_step_late
-    yield "sequence read backwards", "x", _read_backwards
-    if arch.initial_state(1):
-        yield "initial state ignored", "state", _initial_state_ignored
-        if _moves_at_each_step(arch):
-            yield "final state of the step before", "state", _stale_state
-    if shapes:
+    They are the wrong variants of ``step`` that any inputs show.
+    """
+    if _learned(arch):
         yield "weights in half precision", "params", _half_precision
-        yield "pre-activations doubled", "params", _doubled
-    yield from layer_bugs.forward_bugs(arch)
-    yield from dual_bugs.forward_bugs(arch)
-    if hasattr(arch, "clock"):
-        yield from clock_bugs.forward_bugs(arch)
-    for name, shape in shapes.items():
-        if len(shape) == 1:
-            yield (
-                "bias dropped",
-                name,
-                _with_params({name: lambda p, n=name: np.zeros_like(p[n])}),
-            )
-            yield (
-                "bias doubled",
-                name,
-                _with_params({name: lambda p, n=name: 2 * p[n]}),
-            )
-        elif shape[0] == shape[1]:
-            yield (
-                "weight transposed forwards",
-                name,
-                _with_params({name: lambda p, n=name: p[n].T}),
-            )
-    for one, two in _gate_pairs(shapes, with_biases=True):
-        yield (
-            "gate order",
-            f"{one}, {two}",
-            _with_params(
-                {one: lambda p, k=two: p[k], two: lambda p, k=one: p[k]}
-            ),
-        )
-    if "b_f" in shapes:
-        yield (
-            "forget bias added while running",
-            "b_f",
-            _with_params({"b_f": lambda p: p["b_f"] + 1.0}),
-        )
-    if "W_hz" in shapes:
-        names = ("W_xz", "W_hz", "b_z")
-        yield (
-            "update gate inverted",
-            "z",
-            _with_params({name: lambda p, n=name: -p[n] for name in names}),
-        )
-    if getattr(arch, "reset", None) in ("after", "before"):
-        yield "the other reset", arch.reset, _other_reset
-
-
-def _initial_state_ignored(
-    arch: Any, params: Arrays, x: Array, state: Arrays, t0: int
-) -> Any:
-    return arch.forward(params, x, None, t0)
-
-
-def _y_a_step_late(
-    arch: Any, params: Arrays, x: Array, state: Arrays, t0: int
-) -> Any:
-    y, final, tape = arch.forward(params, x, state, t0)
-    return np.roll(y, 1, axis=0), final, tape
-
-
-def _read_backwards(
-    arch: Any, params: Arrays, x: Array, state: Arrays, t0: int
-) -> Any:
-    return arch.forward(params, x[::-1].copy(), state, t0)
-
-
-def _stale_state(
-    arch: Any, params: Arrays, x: Array, state: Arrays, t0: int
-) -> Any:
-    y, _, tape = arch.forward(params, x, state, t0)
-    _, stale, _ = arch.forward(params, x[:-1], state, t0)
-    return y, stale, tape
+    for variant in variants(arch):
+        if variant.needs in ("", "padding"):
+            yield variant.kind, variant.where, _with(variant)
 
 
 def _half_precision(
@@ -410,31 +363,17 @@ def _half_precision(
     return arch.forward(half, x, state, t0)
 
 
-def _doubled(
-    arch: Any, params: Arrays, x: Array, state: Arrays, t0: int
-) -> Any:
-    """Take the logistic function at 2 a, as (1 + tanh(a)) / 2 would."""
-    twice = {k: 2 * v for k, v in params.items()}
-    return arch.forward(twice, x, state, t0)
+def _with(variant: Variant) -> Forward:
+    """Make a forward pass of the scan of a wrong step, and the right tape."""
 
-
-def _with_params(
-    wrong: dict[str, Callable[..., Array]],
-) -> Forward:
     def bug(arch: Any, params: Arrays, x: Array, state: Arrays, t0: int) -> Any:
-        spoilt = params | {name: f(params) for name, f in wrong.items()}
-        return arch.forward(spoilt, x, state, t0)
+        lengths = getattr(arch, "lengths", None)
+        right = arch if lengths is None else arch.arch
+        wrong = planted(right, [variant])
+        y, final, _ = scan(wrong, params, x, state, t0, np, lengths)
+        return y, final, arch.forward(params, x, state, t0)[2]
 
     return bug
-
-
-def _other_reset(
-    arch: Any, params: Arrays, x: Array, state: Arrays, t0: int
-) -> Any:
-    other = replace(arch, reset="before" if arch.reset == "after" else "after")
-    fitting = {k: params.get(k, params["b_n"]) for k in other.shapes()}
-    y, final, _ = other.forward(fitting, x, state, t0)
-    return y, final, arch.forward(params, x, state, t0)[2]
 
 
 # --- what applies where -----------------------------------------------------
@@ -454,29 +393,16 @@ def _learned(arch: Any) -> dict[str, tuple[int, ...]]:
     return {k: s for k, s in arch.shapes().items() if k not in observed}
 
 
-def _moves_at_each_step(arch: Any) -> bool:
-    """Tell whether no step leaves the state alone.
-
-    A drawn state stays as it was drawn, and without a module that ticks at
-    every step the last one may well have left the state alone.
-    """
-    ticks = not hasattr(arch, "clock") or arch.clock.first == 0
-    return ticks and not draws(arch)
-
-
 def _from(tape: Arrays, start: int, stop: int | None) -> Arrays:
     return {name: value[start:stop] for name, value in tape.items()}
 
 
-def _gate_pairs(
-    shapes: dict[str, tuple[int, ...]], with_biases: bool = False
-) -> list[tuple[str, str]]:
-    """Pair arrays of neighbouring gates: same kind, same shape."""
+def _gate_pairs(shapes: dict[str, tuple[int, ...]]) -> list[tuple[str, str]]:
+    """Pair weights of neighbouring gates: same kind, same shape."""
     kinds: dict[str, list[str]] = {}
     for name in shapes:
-        kind = name[:-1]
-        if kind in ("W_x", "W_h") or (with_biases and name in ("b_i", "b_f")):
-            kinds.setdefault(kind, []).append(name)
+        if name[:-1] in ("W_x", "W_h"):
+            kinds.setdefault(name[:-1], []).append(name)
     return [
         (one, two)
         for names in kinds.values()

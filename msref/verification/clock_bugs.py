@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from types import ModuleType
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from msref.architectures import Clock, Gradients, scan
+from msref.architectures import Gradients
 from msref.arrays import Array, Arrays
 from msref.functional import flat
 
@@ -24,18 +23,6 @@ def backward_bugs(
         yield "clock off by one backwards", "clock", _clock_late_backwards
     if clock.n_modules > 1:
         yield "masked weights learn", W, _masked_weights_learn
-
-
-def forward_bugs(
-    arch: Any,
-) -> Iterator[tuple[str, str, Callable[..., Any]]]:
-    """Yield kind, place and wrong forward pass of every bug that applies."""
-    clock, W = arch.clock, _recurrent(arch)
-    if clock.n_modules > 1 or clock.first > 0:
-        yield "clock off by one", "clock", _clock_late
-    if clock.n_modules > 1:
-        yield "a module reads a faster one", W, _reads_faster
-        yield "slowest module first", W, _slowest_first
 
 
 def _recurrent(arch: Any) -> str:
@@ -89,61 +76,3 @@ def _masked_weights_learn(
     dW = flat(tape[memory]).T @ flat(g.adjoints[ask])
     spoilt: Gradients = replace(g, params=g.params | {W: dW})
     return spoilt
-
-
-def _clock_late(
-    arch: Any, params: Arrays, x: Array, state: Arrays, t0: int
-) -> Any:
-    return arch.forward(params, x, state, t0 + 1)
-
-
-@dataclass(frozen=True)
-class _AllRead(Clock):
-    """A clock whose modules read each other, faster ones too."""
-
-    def readers(self, n_units: int, xp: ModuleType = np) -> Array:
-        return super().readers(n_units, xp) | True
-
-
-@dataclass(frozen=True)
-class _Unmasked:
-    """A network with such a clock; only its ``step`` is any good."""
-
-    arch: Any
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.arch, name)
-
-    @property
-    def clock(self) -> Clock:
-        right = self.arch.clock
-        return _AllRead(right.n_modules, right.first, right.origin)
-
-    def step(self, *args: Any) -> Any:
-        return type(self.arch).step(self, *args)
-
-
-def _reads_faster(
-    arch: Any, params: Arrays, x: Array, state: Arrays, t0: int
-) -> Any:
-    W = params[_recurrent(arch)]
-    allowed = arch.clock.readers(_n_units(arch))
-    full = params | {_recurrent(arch): np.where(allowed, W, W.T)}
-    y, final, _ = scan(_Unmasked(arch), full, x, state, t0)
-    return y, final, arch.forward(params, x, state, t0)[2]
-
-
-def _slowest_first(
-    arch: Any, params: Arrays, x: Array, state: Arrays, t0: int
-) -> Any:
-    """Take the modules' weights in the other order."""
-    n, g = _n_units(arch), arch.clock.n_modules
-    order = np.arange(g * n).reshape(g, n)[::-1].ravel()
-    spoilt = dict(params)
-    for name, shape in arch.shapes().items():
-        for axis in range(len(shape)):
-            if shape[axis] == g * n:
-                spoilt[name] = np.take(spoilt[name], order, axis)
-    W = _recurrent(arch)
-    spoilt[W] = params[W]
-    return arch.forward(spoilt, x, state, t0)

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from msref.architectures import Gradients
-from msref.arrays import Array, Arrays
+from msref.architectures import Gradients, run_forward
+from msref.arrays import Array, Arrays, prefixed
 from msref.verification.bugs import backward_bugs, forward_bugs, run
 from msref.verification.cases import draw
-from msref.verification.judge import judge
+from msref.verification.judge import Finding, judge, judge_outputs
 from msref.verification.tolerance import FAIL, NAN
-from msref.verification.witnesses import gather
+from msref.verification.witnesses import Evidence, gather
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ def mutants(arch: Any) -> Iterator[Any]:
             for mutant in mutants(part):
                 parts = [*arch.parts[:k], mutant, *arch.parts[k + 1 :]]
                 whole = arch.with_parts(*parts)
-                yield _Whole(mutant.kind, f"{k}/{mutant.where}", whole)
+                where = f"{k}/{mutant.where}"
+                yield _Whole(mutant.kind, where, mutant.pass_, whole)
         yield from _of_combinators(arch)
         return
     for kind, where, backward in backward_bugs(arch):
@@ -116,6 +117,7 @@ class _Whole:
 
     kind: str
     where: str
+    pass_: str
     arch: Any
 
     def __getattr__(self, name: str) -> Any:
@@ -147,6 +149,7 @@ class _Wired:
     where: str
     arch: Any
     bug: Callable[..., Gradients]
+    pass_: str = "backward"
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.arch, name)
@@ -231,8 +234,20 @@ def power(arch: Any, cases: int = 2, seed: int = 0) -> list[Trial]:
         caught = {
             finding.witness
             for evidence in told
-            for finding in judge(mutant, evidence)
+            for finding in _findings(mutant, evidence)
             if finding.comparison.verdict in (FAIL, NAN)
         }
         trials.append(Trial(mutant.kind, mutant.where, tuple(sorted(caught))))
     return trials
+
+
+def _findings(mutant: Any, evidence: Evidence) -> list[Finding]:
+    """Judge a mutant by the pass that it is wrong in."""
+    if mutant.pass_ == "backward":
+        return judge(mutant, evidence)
+    case = evidence.case.copy()
+    y, state, tape = run_forward(
+        mutant, case.params, case.x, case.state, case.t0, case.lengths
+    )
+    outputs = {"y": y} | prefixed("state", state) | prefixed("tape", tape)
+    return judge_outputs(outputs, evidence)

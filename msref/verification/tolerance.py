@@ -80,6 +80,27 @@ class Comparison:
     scale: float
 
 
+def share_used(
+    got: Array, expected: Array, floor: Array | float, rtol: float
+) -> Array:
+    """Return each entry's difference as a share of the one that is allowed.
+
+    Arguments
+        got, expected, floor: real arrays, float64.
+
+    Returns
+        0 where equal, above 1 where too far off, inf where not a number.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        difference = np.abs(got - expected)
+        size = np.maximum(np.abs(got), np.abs(expected))
+        share = np.where(
+            difference == 0, 0.0, difference / (rtol * size + floor)
+        )
+    lost = np.isnan(share) | ~np.isfinite(got)
+    return np.where(lost, np.inf, share)
+
+
 def compare(
     got: Array, expected: Array, floor: Array | float, dtype: npt.DTypeLike
 ) -> Comparison:
@@ -95,17 +116,10 @@ def compare(
     if got.shape != expected.shape:
         nan = float("nan")
         return Comparison(FAIL, np.inf, np.inf, (), nan, nan, nan)
-    difference = np.abs(got - expected)
-    size = np.maximum(np.abs(got), np.abs(expected))
-    allowed = relative_tolerance(dtype) * size + floor
-    with np.errstate(divide="ignore", invalid="ignore"):
-        excess = np.where(difference == 0, 0.0, difference / allowed)
-    lost = np.isnan(excess) | ~np.isfinite(got)
-    excess = np.where(lost, np.inf, excess)
-
+    excess = share_used(got, expected, floor, relative_tolerance(dtype))
     place = tuple(int(i) for i in np.unravel_index(excess.argmax(), got.shape))
     scale = float(np.abs(expected).max())
-    gap = float(difference.max())
+    gap = float(np.abs(got - expected).max())
     worst = float(excess[place])
     if not np.isfinite(got).all():
         verdict = NAN

@@ -427,17 +427,9 @@ def gather(
     try:
         everything = reverse_mode(loss, here | loss.outgoing_probes())
         gradient = {k: v for k, v in everything.items() if checked(k)}
-        gradient_floor = _floor(
-            gradient, [reverse_mode(loss, m) for m in moved]
+        gradient_floor = gradient_floors(
+            loss, here, moved, outputs, everything, eps, rng
         )
-        sizes, weights = _sizes(loss, everything)
-        rounding = _rounding(loss, everything, outputs, sizes, weights, eps)
-        for name, bound in rounding.items():
-            gradient_floor[name] = gradient_floor[name] + bound
-        for _ in range(n_repeats):
-            errors = _handed_on(loss, sizes, weights, eps, rng)
-            for name, carried in reverse_mode(loss, here, errors).items():
-                gradient_floor[name] += SAFETY * np.abs(carried)
     except Exception as error:  # autograd fails in many ways
         notes.append(
             f"autograd cannot follow step: {type(error).__name__}: {error}"
@@ -483,6 +475,37 @@ def gather(
         differences,
         notes,
     )
+
+
+def gradient_floors(
+    loss: Loss,
+    here: Arrays,
+    moved: list[Arrays],
+    outputs: Arrays,
+    everything: Arrays,
+    eps: float,
+    rng: np.random.Generator,
+) -> Arrays:
+    """Measure how far off each gradient can be in a given precision.
+
+    Arguments
+        here: the variables; arithmetic is in their precision.
+        moved: the variables, several times, each moved by one ``eps``.
+        outputs: ``trace/…`` and the rest of what the scan gives here.
+        everything: the gradients here, ``outgoing/…`` included.
+        eps: the unit of rounding of the precision in question.
+    """
+    gradient = {k: v for k, v in everything.items() if checked(k)}
+    floors = _floor(gradient, [reverse_mode(loss, m) for m in moved])
+    sizes, weights = _sizes(loss, everything)
+    rounding = _rounding(loss, everything, outputs, sizes, weights, eps)
+    for name, bound in rounding.items():
+        floors[name] = floors[name] + bound
+    for _ in moved:
+        errors = _handed_on(loss, sizes, weights, eps, rng)
+        for name, carried in reverse_mode(loss, here, errors).items():
+            floors[name] += SAFETY * np.abs(carried)
+    return floors
 
 
 def _step_off_kinks(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from msref.architectures import GRU, LSTM, Elman
 from msref.cli import app
 from msref.files import read_arrays, write_arrays
-from msref.ports import FRAMEWORKS, check
+from msref.ports import FRAMEWORKS, HINTS, check
 
 
 def msref(*args):
@@ -99,6 +100,8 @@ def test_gradients_of_two_biases_are_not_summed(tmp_path):
         (("w.npz", "--from", "torch"), "expected a file of weights"),
         (("--conventions", "--check"), "expected one"),
         (("--conventions", "tensor"), "no framework 'tensor'"),
+        (("--conventions", "--from", "torch"), "got --from with --conventions"),
+        (("--check", "--out", "w.safetensors"), "got --out with --check"),
         (("--check", "cudnn"), "'cudnn' is not run, expected some of torch"),
     ],
 )
@@ -115,6 +118,79 @@ def test_files_that_are_none_are_refused(weights, tmp_path):
     out = tmp_path / "out.h5"
     assert "expected a .safetensors" in error_of(weights, *way, "--out", out)
     assert "expected name=value" in error_of(weights, *way, "--hint", "reset")
+
+
+def test_the_examples_of_the_help_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(check, "check", lambda *args, **options: [])
+    rnn, lstm = Elman(3, 5, activation="relu"), LSTM(3, 5)
+    torch, _ = FRAMEWORKS["torch"].export(lstm, parameters(lstm, 0))
+    keras, _ = FRAMEWORKS["keras"].export(rnn, parameters(rnn, 0))
+    write_arrays("lstm.safetensors", torch)
+    np.savez("model.npz", **{f"encoder.rnn.{k}": v for k, v in torch.items()})
+    lists = {k: v.tolist() for k, v in keras.items()}
+    (tmp_path / "rnn.json").write_text(json.dumps(lists))
+    shown = msref("--help").stdout
+    lines = [line.split() for line in shown.splitlines()]
+    examples = [line[2:] for line in lines if line[:2] == ["msref", "port"]]
+    assert len(examples) == 5
+    for example in examples:
+        done = msref(*example)
+        assert done.exit_code == 0, (example, done.exception)
+    assert (tmp_path / "k.safetensors").exists()
+
+
+def test_the_help_names_every_hint():
+    shown = " ".join(msref("--help").stdout.split())
+    for hint in {*HINTS, *(h for p in FRAMEWORKS.values() for h in p.hints)}:
+        assert re.search(rf"\b{hint}\b", shown.partition("--hint <")[2])
+    for key in FRAMEWORKS:
+        assert re.search(rf"\b{key}\b", shown.partition("--from <")[2])
+
+
+def test_the_file_that_is_read_is_not_written_over(weights, tmp_path):
+    before = weights.read_bytes()
+    way = (weights, "--from", "torch", "--to", "keras", "--out")
+    same = tmp_path / "sub" / ".." / weights.name
+    same.parent.parent.mkdir()
+    for out in (weights, same):
+        assert "which is read from" in error_of(*way, out)
+    assert weights.read_bytes() == before
+
+
+def test_hints_that_clash_are_refused(weights):
+    way = (weights, "--from", "torch", "--to", "keras", "--hint")
+    twice = ("reset=after", "--hint", "reset=before")
+    assert "'after' and 'before', expected one" in error_of(*way, *twice)
+    for name in ("gradients", "weights", "self"):
+        assert f"no hint '{name}'" in error_of(*way, f"{name}=1")
+
+
+def test_whole_numbers_of_json_are_weights(tmp_path):
+    path = tmp_path / "lstm.json"
+    arrays, _ = FRAMEWORKS["torch"].export(
+        LSTM(3, 5), parameters(LSTM(3, 5), 0)
+    )
+    lists = {k: v.tolist() for k, v in arrays.items()}
+    lists["bias_hh_l0"] = [0] * 20  # as JavaScript writes 0.0
+    path.write_text(json.dumps(lists))
+    out = tmp_path / "out.safetensors"
+    as_json(path, "--from", "torch", "--to", "msref", "--out", out)
+    written, _ = read_arrays(out)
+    for name, array in parameters(LSTM(3, 5), 0).items():
+        np.testing.assert_array_equal(written[name], array)
+
+
+def test_half_precision_is_widened_and_said(tmp_path):
+    params = parameters(LSTM(3, 5), 0, np.float16)
+    path, out = tmp_path / "half.npz", tmp_path / "out.safetensors"
+    np.savez(path, **params)
+    way = (path, "--from", "msref", "--to", "msref", "--out", out)
+    assert any("widened to float32" in n for n in as_json(*way)["notes"])
+    written, _ = read_arrays(out)
+    for name, array in params.items():
+        assert written[name].dtype == np.float32
+        np.testing.assert_array_equal(written[name], array)
 
 
 def test_conventions_are_printed_and_told():

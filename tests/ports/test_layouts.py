@@ -117,3 +117,11 @@ def test_the_conventions_are_those_that_were_read():
     assert relu == {("Haiku", "VanillaRNN", ""), ("cuDNN", "RNN_RELU", "")}
     read = {key[0] for key, row in said.items() if row["source"] == "read"}
     assert read == {"cuDNN", "Keras"}
+    flat = said["Keras", "GRU with a flat bias", "after"]
+    assert flat["source"] == "ours"  # Keras keeps two rows, on purpose
+    assert said["Keras", "GRU", "after"]["arrays"]["bias"] == "(2, 3H)"
+
+
+def test_remarks_can_be_read_alone():
+    for row in conventions(list(FRAMEWORKS.values())):
+        assert "as above" not in row["remark"]

@@ -1,5 +1,7 @@
 """What cannot be, and what the weights do not say: refused, with the reason."""
 
+import re
+
 import numpy as np
 import pytest
 from portable import parameters
@@ -180,6 +182,91 @@ def test_a_layer_is_picked_out_of_a_larger_model():
         TORCH.load(weights, prefix="decoder.")
 
 
+@pytest.mark.parametrize(
+    ("key", "prefix"),
+    [
+        ("torch", "encoder.rnn."),
+        ("flax", "params/LSTMCell_0/"),
+        ("nnx", "encoder/"),
+        ("equinox", ".cells.0."),
+        ("onnx", "decoder/"),
+        ("msref", "params/"),
+    ],
+)
+def test_the_prefix_that_is_missing_is_named(key, prefix):
+    port = FRAMEWORKS[key]
+    hints = {"reset": "after"} if key == "onnx" else {}
+    inner = exported(key, LSTM(3, 5))
+    weights = {prefix + name: array for name, array in inner.items()}
+    with pytest.raises(ValueError, match=re.escape(f"hint prefix={prefix} ")):
+        port.load(weights)
+    with pytest.raises(ValueError, match=re.escape(f"hint prefix={prefix} ")):
+        port.load(weights, prefix=prefix[:-1])  # the dot forgotten
+    arch, _, _ = port.load(weights, prefix=prefix, **hints)
+    assert arch == LSTM(3, 5)
+    two = weights | {f"b.{name}": array for name, array in inner.items()}
+    with pytest.raises(ValueError, match=re.escape(f"={prefix}|b. picks")):
+        port.load(two)
+
+
+@pytest.mark.parametrize(
+    ("key", "dense"),
+    [
+        ("keras", ("dense/kernel", "dense/bias")),
+        ("haiku", ("linear/w", "linear/b")),
+    ],
+)
+def test_a_layer_that_does_not_recur_is_named(key, dense):
+    """It is not a question of the order of the layers."""
+    weights = exported(key, LSTM(3, 5))
+    weights |= {dense[0]: np.ones((5, 2)), dense[1]: np.ones(2)}
+    layer = dense[0].split("/")[0] if key == "keras" else ""
+    with pytest.raises(ValueError, match=f"layer '{layer}': got .*prefix=…"):
+        FRAMEWORKS[key].load(weights)
+    for prefix in ("lstm", "lstm/"):
+        arch, _, _ = FRAMEWORKS[key].load(weights, prefix=prefix)
+        assert arch == LSTM(3, 5)
+
+
+def test_names_of_the_old_keras_end_in_a_number():
+    weights = exported("keras", LSTM(3, 5))
+    old = {f"{name}:0": array for name, array in weights.items()}
+    arch, params, _ = FRAMEWORKS["keras"].load(old)
+    assert arch == LSTM(3, 5)
+    for name, array in parameters(arch, 0).items():
+        np.testing.assert_array_equal(params[name], array)
+
+
+class Tensor:
+    """Of a framework, with a gradient on it."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("detach it first")
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ([np.zeros(3)], "weights is a list, expected a dict"),
+        ({1: np.zeros(3)}, "is 1, expected text"),
+        ({"lstm": {"w": np.zeros(3)}}, "lstm is a dict.* joined with slash"),
+        ({"weight_ih": Tensor()}, "weight_ih is a Tensor.*: detach it first"),
+        ({"weight_ih": np.zeros(3, "f2")}, "float16, expected float32"),
+    ],
+)
+@pytest.mark.parametrize("key", FRAMEWORKS)
+def test_what_are_no_named_arrays_is_refused(key, weights, said):
+    with pytest.raises(TypeError, match=said):
+        FRAMEWORKS[key].load(weights)
+
+
+@pytest.mark.parametrize("key", FRAMEWORKS)
+def test_a_prefix_of_nothing_is_named(key):
+    many = {f"a{k}": np.zeros(3) for k in range(50)}
+    with pytest.raises(ValueError, match=r"starts with 'zz', .* and 42 more"):
+        FRAMEWORKS[key].load(many, prefix="zz")
+
+
 # --- what the weights do not say --------------------------------------------
 
 
@@ -228,6 +315,12 @@ def test_hints_that_are_none_are_refused():
     weights = exported("torch", LSTM(3, 5))
     with pytest.raises(ValueError, match="no hint 'resets' for PyTorch"):
         TORCH.load(weights, resets="after")
+    with pytest.raises(ValueError, match="reset is 'never', expected one of"):
+        TORCH.load(weights, reset="never")
+    with pytest.raises(ValueError, match="layer is 'LTSM', expected one of"):
+        TORCH.load(weights, layer="LTSM")
+    with pytest.raises(ValueError, match=r"layer is 'GRU', .* of: LSTM"):
+        TORCH.load(weights, layer="GRU")
     gru = exported("torch", GRU(3, 5))
     with pytest.raises(ValueError, match="reset is 'before', and PyTorch"):
         TORCH.load(gru, reset="before")

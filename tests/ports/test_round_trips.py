@@ -18,7 +18,7 @@ from portable import (
     represents,
 )
 
-from msref.architectures import LSTM
+from msref.architectures import GRU, LSTM, Elman
 from msref.ports import FRAMEWORKS, convert
 
 KEYS = sorted(FRAMEWORKS)
@@ -146,7 +146,7 @@ def test_two_biases_fold_into_their_sum(key, data, seed):
     for first, second in pairs:
         amount = rng.standard_normal(first.shape)
         if "reset='after'" in repr(arch):
-            n_hid = cells_of(arch)[0].n_hid
+            n_hid = first.shape[-1] // 3
             amount[..., 2 * n_hid :] = 0.0  # those of n stay apart
         first -= amount
         second += amount
@@ -155,6 +155,22 @@ def test_two_biases_fold_into_their_sum(key, data, seed):
     for name in params:
         np.testing.assert_allclose(folded[name], params[name], atol=3e-14)
     assert any("summed" in note for note in notes)
+
+
+@pytest.mark.parametrize("key", ["torch", "keras", "onnx", "cudnn"])
+@pytest.mark.parametrize(
+    ("arch", "gates"),
+    [(LSTM(3, 5), "i f g o"), (GRU(3, 5), "r z"), (Elman(3, 5), "h")],
+)
+def test_the_second_bias_that_is_zero_is_said(key, arch, gates):
+    """Not of n: its second one is needed."""
+    _, notes = FRAMEWORKS[key].export(arch, parameters(arch, 0))
+    said = [note for note in notes if "second bias" in note]
+    if key == "keras" and arch != GRU(3, 5):
+        assert said == []  # it has one
+    else:
+        (note,) = said
+        assert note.startswith(f"the second bias of {gates} is zero")
 
 
 def pairs_of_biases(weights):
