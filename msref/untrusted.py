@@ -102,11 +102,11 @@ def parse_json(data: bytes, where: str) -> Any:
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(k for k in keys if keys.count(k) > 1)
-            raise ValueError(f"the key {twice!r} stands there twice")
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise ValueError(f"the key {key!r} stands there twice")
+            found[key] = value
         return found
 
     def refuse(constant: str) -> Any:
@@ -124,6 +124,11 @@ def parse_json(data: bytes, where: str) -> Any:
     if _deeper(value, MAX_DEPTH):
         raise ValueError(too_deep)
     return value
+
+
+def _shown(name: str) -> str:
+    """Return a name that may be printed: it rules no terminal."""
+    return name if name.isprintable() else ascii(name)
 
 
 def _deeper(value: Any, levels: int) -> bool:
@@ -165,10 +170,13 @@ def safetensors_arrays(data: bytes, where: str) -> Arrays:
             flat = np.frombuffer(buffer, _DTYPES[dtype])
         else:
             raise ValueError(
-                f"{where}: {name} has dtype {dtype}, expected one of"
+                f"{where}: {_shown(name)} has dtype {dtype}, expected one of"
                 f" {', '.join(_DTYPES)}, BF16"
             )
-        arrays[str(name)] = flat.reshape(entry["shape"])
+        try:
+            arrays[str(name)] = flat.reshape(entry["shape"])
+        except ValueError as error:  # too many axes, or a vast one by none
+            raise ValueError(f"{where}: {_shown(name)}: {error}") from error
     return arrays
 
 
@@ -198,14 +206,14 @@ def npz_arrays(data: bytes, where: str, most: int = MAX_BYTES) -> Arrays:
                 name = member.filename.removesuffix(".npy")
                 if name == member.filename or name in arrays:
                     raise ValueError(
-                        f"{where}: {member.filename} is no array or stands"
-                        " there twice, expected distinct names in .npy"
+                        f"{where}: {_shown(member.filename)} is no array or"
+                        " stands there twice, expected distinct names in .npy"
                     )
                 if member.file_size > left:
                     raise ValueError(
-                        f"{where}: {name} has {member.file_size} bytes when"
-                        f" unpacked, expected at most {left} in what is left"
-                        f" of {most}"
+                        f"{where}: {_shown(name)} has {member.file_size} bytes"
+                        f" when unpacked, expected at most {left} in what is"
+                        f" left of {most}"
                     )
                 left -= member.file_size
                 if member.compress_type not in (
@@ -213,10 +221,10 @@ def npz_arrays(data: bytes, where: str, most: int = MAX_BYTES) -> Arrays:
                     zipfile.ZIP_DEFLATED,
                 ):
                     raise ValueError(
-                        f"{where}: {name} is packed by method"
+                        f"{where}: {_shown(name)} is packed by method"
                         f" {member.compress_type}, expected stored or deflated"
                     )
-                arrays[name] = _npy(archive, member, f"{where}: {name}")
+                arrays[name] = _npy(archive, member, f"{where}: {_shown(name)}")
     except _DAMAGE as error:
         if str(error).startswith(where):  # our own words
             raise
@@ -240,7 +248,9 @@ def _npy(
             if header is None:
                 raise ValueError(f"version {version} of .npy is not known")
             shape, by_column, dtype = header(file)
-        except (ValueError, SyntaxError, TypeError, EOFError) as error:
+            if any(type(n) is not int for n in shape):  # True is one to NumPy
+                raise ValueError(f"shape is {shape}, expected whole numbers")
+        except Exception as error:  # NumPy's parser fails in many ways
             raise ValueError(f"{where} is no .npy array: {error}") from error
         if dtype.kind not in "fiub" or dtype.itemsize > 8:
             raise ValueError(
@@ -279,11 +289,11 @@ def json_arrays(tree: Any, where: str) -> Arrays:
     arrays: Arrays = {}
     for name, value in _leaves(tree, ""):
         if name in arrays:
-            raise ValueError(f"{where}: {name} stands there twice")
+            raise ValueError(f"{where}: {_shown(name)} stands there twice")
         kinds = {type(v) for v in _flat(value)}
         if not kinds <= {int, float}:
             raise ValueError(
-                f"{where}: {name} holds"
+                f"{where}: {_shown(name)} holds"
                 f" {', '.join(sorted(k.__name__ for k in kinds))}, expected"
                 " numbers"
             )
@@ -292,11 +302,13 @@ def json_arrays(tree: Any, where: str) -> Arrays:
             arrays[name] = np.array(value, dtype)
         except (ValueError, OverflowError) as error:
             raise ValueError(
-                f"{where}: {name} is no array, expected lists of equal"
-                f" lengths: {error}"
+                f"{where}: {_shown(name)} is no array, expected lists of"
+                f" equal lengths: {error}"
             ) from error
         if not np.isfinite(arrays[name]).all():
-            raise ValueError(f"{where}: {name} overflows, expected finite")
+            raise ValueError(
+                f"{where}: {_shown(name)} overflows, expected finite"
+            )
     return arrays
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from msref.arrays import Array, Arrays
 from msref.claims.figures import STYLE
 from msref.claims.memory import recoverability
+from msref.data.music import LOWEST_NOTE
 from msref.dynamics import gradient_reach
 from msref.dynamics.states import joined
 from msref.ports import FRAMEWORKS, conventions
@@ -446,3 +447,32 @@ def vectors_grid(arch: str) -> Grid:
         plan = catalogue.plans()[name]
         rows.append((name, plan.purpose.breaks))
     return Grid(("vector", "what breaks it"), rows)
+
+
+# --- music ------------------------------------------------------------------
+
+
+def roll_plot(
+    axes: Any, roll: Array, start: int = 0, colour: str = COLOURS[0]
+) -> None:
+    """Draw a piano roll: a bar per frame and note, as dark as it is strong.
+
+    Arguments
+        roll: (n_time, 88), note k is the MIDI note 21 + k; what lies outside
+            0 .. 1 is drawn as 0 or 1, and nothing below 0.05.
+        start: where the first frame stands.
+    """
+    from matplotlib.colors import to_rgba
+
+    t, note = np.nonzero(roll > 0.05)
+    strength = np.minimum(roll[t, note], 1.0)
+    axes.bar(
+        *(start + t, 0.84),
+        width=0.94,
+        bottom=LOWEST_NOTE + note - 0.42,
+        align="edge",
+        color=[to_rgba(colour, float(alpha)) for alpha in strength],
+        linewidth=0,
+    )
+    axes.set_yticks([48, 60, 72], ["C3", "C4", "C5"])
+    axes.set_xlabel("frame")

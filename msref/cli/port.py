@@ -70,8 +70,9 @@ def port_command(
     if conventions and check:
         raise ValueError("got --conventions and --check, expected one")
     alone = "--conventions" if conventions else "--check" if check else ""
-    options = {"--from": source, "--to": target, "--layer": layer}
-    options |= {"--hint": hint, "--gradients": gradients, "--out": file}
+    options: dict[str, object] = {"--from": source, "--to": target}
+    options |= {"--layer": layer, "--hint": hint}
+    options |= {"--gradients": gradients, "--out": file}
     for option, value in options.items():
         if alone and value:
             raise ValueError(
@@ -88,8 +89,21 @@ def port_command(
             "expected a file of weights, --from and --to; or --conventions;"
             " or --check"
         )
-    hints = {}
-    for each in hint or []:
+    _convert(
+        Path((names or [])[0]),
+        (source, target),
+        layer,
+        _hints(hint or []),
+        gradients,
+        file,
+        as_json,
+    )
+
+
+def _hints(given: list[str]) -> dict[str, str]:
+    """Take ``name=value`` apart, each name once."""
+    hints: dict[str, str] = {}
+    for each in given:
         key, equals, value = each.partition("=")
         if not equals:
             raise ValueError(f"hint is {each!r}, expected name=value")
@@ -98,15 +112,7 @@ def port_command(
                 f"hint {key} is {hints[key]!r} and {value!r}, expected one"
             )
         hints[key] = value
-    _convert(
-        Path((names or [])[0]),
-        (source, target),
-        layer,
-        hints,
-        gradients,
-        file,
-        as_json,
-    )
+    return hints
 
 
 def _convert(
@@ -170,6 +176,7 @@ def _floats(arrays: Arrays, path: Path) -> tuple[Arrays, list[str]]:
 
 def _print_arrays(arrays: Arrays) -> None:
     table = plain_table("array", "shape", "dtype", "largest")
+    table.columns[0].overflow = "fold"  # names are to be copied
     for name, array in arrays.items():
         largest = f"{np.abs(array).max():.3g}"
         table.add_row(name, str(array.shape), str(array.dtype), largest)

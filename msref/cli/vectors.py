@@ -259,6 +259,8 @@ def vectors_compare_command(
     if as_json:
         told = [comparison.to_json() for comparison in found]
         print_json(told if candidate.is_dir() else told[0])
+    elif candidate.is_dir():
+        print(_left_out(reference, [vector.name for vector, _ in pairs]))
     raise typer.Exit(0 if all(comparison.ok for comparison in found) else 1)
 
 
@@ -325,10 +327,40 @@ def _pairs(reference: str, candidate: Path) -> list[tuple[Vector, Path]]:
             (read(Path(reference) / name), path) for name, path in files.items()
         ]
     wanted = catalogue.names([reference])
+    for name in files:  # gate-oder, say: it would be passed over in silence
+        beside = name.rpartition("/")[0] in {
+            k.rpartition("/")[0] for k in wanted
+        }
+        if beside and name not in catalogue.plans():
+            catalogue.load(name)  # which says what there is
     pairs = [(catalogue.load(k), files[k]) for k in wanted if k in files]
     if not pairs:
         raise ValueError(
-            f"{candidate} holds {', '.join(files)}, expected candidates for"
+            f"{candidate} holds {_some(list(files))}, expected candidates for"
             f" {reference}, such as {wanted[0]}.npz"
         )
     return pairs
+
+
+def _left_out(reference: str, compared: list[str]) -> str:
+    """Say which files of the reference no candidate was held against."""
+    from msref.vectors import catalogue
+
+    folder = Path(reference)
+    if folder.is_dir():
+        paths = sorted(folder.rglob("*.safetensors"))
+        wanted = [
+            path.relative_to(folder).with_suffix("").as_posix()
+            for path in paths
+        ]
+    else:
+        wanted = catalogue.names([reference])
+    left = [name for name in wanted if name not in compared]
+    said = f"{len(compared)} of {len(wanted)} vectors compared"
+    return f"{said}; no candidate for {_some(left)}" if left else said
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    """List names, of many the first."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,7 +1,8 @@
 """Keras 3: ``SimpleRNN``, ``GRU``, ``LSTM``, ``Bidirectional``.
 
 Names are the paths of the weights, in the order of ``get_weights``, so that
-``layer.set_weights(list(weights.values()))`` takes them.
+``layer.set_weights(list(weights.values()))`` takes them; read back from a
+file they come in another order, and names have to say which is which.
 """
 
 from __future__ import annotations

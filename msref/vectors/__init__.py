@@ -9,12 +9,15 @@ numbers come from ``step`` by the witnesses in extended precision, never from
 
 from msref.vectors.candidates import candidate_files, read_candidate
 from msref.vectors.catalogue import generate, load, names
+from msref.vectors.compare import Comparison, compare
 from msref.vectors.export import export
 from msref.vectors.vector import Vector, read, write
 
 __all__ = [
+    "Comparison",
     "Vector",
     "candidate_files",
+    "compare",
     "export",
     "generate",
     "load",

@@ -5,20 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 
 from msref.arrays import Arrays
-from msref.untrusted import MAX_BYTES, SUFFIXES, read_named_arrays
+from msref.untrusted import (
+    MAX_BYTES,
+    MAX_TEXT,
+    SUFFIXES,
+    json_arrays,
+    parse_json,
+    read_bytes,
+    read_named_arrays,
+)
 
 
 def read_candidate(path: Path | str, most: int = MAX_BYTES) -> Arrays:
     """Read the arrays of a candidate: any of them, under any names.
 
     Arguments
-        path: ``.safetensors``, ``.npz`` or ``.json`` (lists of numbers).
+        path: ``.safetensors``, ``.npz`` or ``.json``: lists of numbers under
+            names, or ``{"manifest": …, "arrays": {…}}`` with them inside, as
+            ``export`` writes it; the manifest is not read.
         most: bytes that all arrays together may take.
 
     Raises
         OSError, ValueError: see ``msref.untrusted.read_named_arrays``.
     """
-    return read_named_arrays(path, most)
+    path = Path(path)
+    if path.suffix != ".json":
+        return read_named_arrays(path, most)
+    tree = parse_json(read_bytes(path, min(most, MAX_TEXT)), str(path))
+    if isinstance(tree, dict) and set(tree) == {"manifest", "arrays"}:
+        tree = tree["arrays"]
+    return json_arrays(tree, str(path))
 
 
 def candidate_files(folder: Path | str) -> dict[str, Path]:

@@ -44,10 +44,13 @@ CLOCK = (
     "module k = 0, 1, … counts from the fastest; it ticks at t where (t +"
     " {origin}) mod 2^({first} + k) = 0, and holds in between"
 )
-STATISTICS = (
-    'with statistics "batch" the network sees all frames at once and mean'
-    " and var are not read; their gradients are zero"
-)
+STATISTICS = {
+    "batch": 'with statistics "batch" the network sees all frames at once and'
+    " mean and var are not read; their gradients are zero; m and v are one"
+    " row for all frames, without time and batch",
+    "running": 'with statistics "running" m and v are mean and var at every'
+    " frame, without batch",
+}
 
 
 def conventions(
@@ -75,8 +78,8 @@ def _own(part: Any) -> dict[str, str]:
         found["symbols"] = "; ".join(r for r in remarks if r)
     if hasattr(part, "origin"):
         found["clock"] = CLOCK.format(origin=part.origin, first=part.first)
-    if getattr(part, "statistics", "") == "batch":
-        found["statistics"] = STATISTICS
+    if hasattr(part, "statistics"):
+        found["statistics"] = STATISTICS[part.statistics]
     return {k: re.sub("``", "", v) for k, v in found.items()}
 
 

@@ -11,7 +11,7 @@ from msref.arrays import Array
 from msref.files import whole
 
 if TYPE_CHECKING:
-    from msref.vectors.compare import Comparison
+    from msref.vectors.comparison import Comparison
 
 
 def table(comparison: Comparison) -> tuple[list[str], Array]:

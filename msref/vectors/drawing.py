@@ -148,6 +148,8 @@ def gates_apart(arch: Any, rng: Rng) -> Case:
     """Set the gates' biases far apart, input weights of unlike sizes."""
     case = everything(arch, rng)
     gates = [k for k in case.params if k.startswith("b_") and k != "b_hn"]
+    if getattr(arch, "kinks", ()):
+        gates.reverse()  # the first is a ReLU's, and would let it die
     params = case.params
     for k, bias in enumerate(gates):
         apart = 1.5 * k - 0.75 * (len(gates) - 1)

@@ -1,9 +1,10 @@
 """Expected values: by the witnesses, in more digits than are written down.
 
 The scan of ``step`` and reverse mode through it run in 80-bit extended
-precision and are rounded once, to float64. So the numbers are right to half
-a unit in the last place and depend on no BLAS. ``forward`` and ``backward``
-are never called: they are what the numbers are for.
+precision and are rounded once, to float64. So the numbers depend on no BLAS
+and are right to half a unit in the last place; the few that are small
+differences of large terms, to some units. ``forward`` and ``backward`` are
+never called: they are what the numbers are for.
 
 The complex step in extended precision is the second witness. Along random
 directions it has to say the same, or nothing is written.

@@ -149,6 +149,12 @@ def _distinct(vector: Vector) -> bool:
     return len(set(dims)) == 3 and not set(dims[:2]) & inner
 
 
+def _padded(vector: Vector) -> bool:
+    """Tell whether sequences end early, in frames that are not zero."""
+    padding = vector.x[~vector.counted]
+    return bool(padding.size) and bool((padding != 0).all())
+
+
 def _per_step(vector: Vector) -> bool:
     used = (vector.dy != 0).any(axis=2)
     return bool(used[vector.counted].all())
@@ -209,7 +215,7 @@ FLAGS = {
     ),
     "RaggedLengths": Flag(
         "sequences differ in length, and the padding is not zero",
-        lambda v: v.lengths is not None and bool(np.ptp(v.lengths)),
+        _padded,
     ),
     "Reverse": Flag(
         "a part reads from the last frame to the first",

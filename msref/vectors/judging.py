@@ -22,8 +22,6 @@ EPS64 = float(np.finfo(np.float64).eps)
 EPS32 = float(np.finfo(np.float32).eps)
 COARSEST = 2.0**-18
 
-FORWARD = ("trace/", "y", "cut/", "state/")
-
 
 def unit_of(dtype: npt.DTypeLike) -> float:
     """Return the unit of rounding that an array of this dtype is held to."""

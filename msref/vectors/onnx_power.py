@@ -268,7 +268,7 @@ def _agrees(case: _Case, wrong: Sequence[Variant]) -> bool:
 def _with_peepholes() -> Variant:
     """Return the LSTM's step that reads peepholes; no mistake."""
     from msref.verification.variants.base import switched
-    from msref.verification.variants.gated import lstm_step
+    from msref.verification.variants.lstm import lstm_step
 
     return Variant("peepholes", "", "", "", switched(lstm_step))
 

@@ -6,8 +6,9 @@ simulated: the network runs with its products, its results or its weights
 rounded. A port whose errors are as large, and that has no other, computes in
 that precision.
 
-TF32 is what GPUs of NVIDIA take for matrix products of float32 unless told
-otherwise: both factors are rounded to 11 binary digits.
+TF32 is what GPUs of NVIDIA may take for matrix products of float32: both
+factors keep 11 binary digits. Some roads to it round, others cut off; both
+are known here, and neither was tried on a device.
 """
 
 from __future__ import annotations
@@ -19,14 +20,7 @@ from typing import Any
 import numpy as np
 
 from msref.arrays import Array, Arrays
-from msref.vectors.judging import (
-    EPS32,
-    EPS64,
-    agreeing,
-    is_forward,
-    over_time,
-    unit_of,
-)
+from msref.vectors.judging import is_forward, over_time
 from msref.vectors.variants import forward_of, inputs
 from msref.vectors.vector import Vector
 
@@ -41,6 +35,7 @@ class Precision:
         products, results, inputs: binary digits that the factors of matrix
             products, all results, and weights and inputs are rounded to;
             ``None`` for as they are.
+        cuts: whether the factors' digits are cut off, not rounded.
         advice: what to do about it.
     """
 
@@ -50,6 +45,7 @@ class Precision:
     results: int | None
     inputs: int | None
     advice: str
+    cuts: bool = False
 
 
 PRECISIONS = (
@@ -71,6 +67,15 @@ PRECISIONS = (
         "switch TF32 off for matrix products (in PyTorch"
         " torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn"
         ".allow_tf32, in JAX jax_default_matmul_precision)",
+    ),
+    Precision(
+        "TF32",
+        "single precision, matrix products in TF32, digits cut off",
+        11,
+        24,
+        None,
+        "switch TF32 off for matrix products",
+        cuts=True,
     ),
     Precision(
         "bfloat16",
@@ -116,11 +121,12 @@ PRECISIONS = (
 )
 
 
-def rounded(x: Array, digits: int) -> Array:
-    """Round to so many binary digits, to nearest, ties to even."""
+def rounded(x: Array, digits: int, cuts: bool = False) -> Array:
+    """Round to so many binary digits, ties to even; or cut the rest off."""
     fraction, power = np.frexp(np.asarray(x, np.float64))
     scale = 2.0**digits
-    return np.ldexp(np.rint(fraction * scale) / scale, power)
+    whole = np.trunc(fraction * scale) if cuts else np.rint(fraction * scale)
+    return np.ldexp(whole / scale, power)
 
 
 class _Rounding(np.ndarray):
@@ -132,6 +138,7 @@ class _Rounding(np.ndarray):
 
     products: int | None = None
     results: int | None = None
+    cuts: bool = False
 
     def __array_ufunc__(
         self, ufunc: Any, method: str, *args: Any, **kwargs: Any
@@ -140,7 +147,7 @@ class _Rounding(np.ndarray):
             np.asarray(a) if isinstance(a, np.ndarray) else a for a in args
         ]
         if ufunc is np.matmul and self.products is not None:
-            plain = [rounded(a, self.products) for a in plain]
+            plain = [rounded(a, self.products, self.cuts) for a in plain]
         found = getattr(ufunc, method)(*plain, **kwargs)
         if not isinstance(found, np.ndarray) or found.dtype != np.float64:
             return found
@@ -154,7 +161,11 @@ def simulated(vector: Vector, precision: Precision) -> Arrays:
     kind = type(
         "_Rounded",
         (_Rounding,),
-        {"products": precision.products, "results": precision.results},
+        {
+            "products": precision.products,
+            "results": precision.results,
+            "cuts": precision.cuts,
+        },
     )
 
     def entered(value: Array) -> Any:
@@ -170,18 +181,19 @@ def simulated(vector: Vector, precision: Precision) -> Arrays:
 def diagnose_precision(
     vector: Vector, given: Mapping[str, Array]
 ) -> Precision | None:
-    """Find the precision that explains every difference, if there is one.
+    """Find the precision that explains the forward pass, if there is one.
 
     A precision explains a port if the port's errors are between a quarter
-    and four times what it makes, and nothing exceeds 64 times; or if the
-    port is nearer to the simulation than to the right numbers by far, as
-    where the weights alone were rounded.
+    and four times what it makes, and nothing exceeds 64 times. Of several,
+    the one whose errors are most nearly as large.
     """
-    forward = {k: v for k, v in given.items() if is_forward(k)}
-    if not all(np.isfinite(v).all() for v in given.values()):
+    forward = {
+        k: v
+        for k, v in given.items()
+        if is_forward(k) and not k.startswith("cut/")
+    }
+    if not forward or not all(np.isfinite(v).all() for v in forward.values()):
         return None
-    if not forward:
-        return _by_tolerance(vector, given)
     right = {k: vector.arrays[k] for k in forward}
     error = _size(vector, forward, right)
     if error == 0.0:
@@ -191,28 +203,14 @@ def diagnose_precision(
         with np.errstate(all="ignore"):
             found = simulated(vector, precision)
         made = _size(vector, {k: found[k] for k in right}, right)
-        left = _size(vector, forward, {k: found[k] for k in right})
-        nearness = left / error
         ratio = error / made if made > 0 else np.inf
         largest = _largest(vector, forward, right)
-        if nearness > 0.1 and not (
-            0.25 <= ratio <= 4.0 and largest <= 64.0 * made
-        ):
+        if not 0.25 <= ratio <= 4.0 or largest > 64.0 * made:
             continue
-        score = min(nearness, 1.0) * 10.0 + abs(np.log2(ratio))
+        score = float(abs(np.log2(ratio)))
         if best is None or score < best[0]:
             best = score, precision
     return None if best is None else best[1]
-
-
-def _by_tolerance(
-    vector: Vector, given: Mapping[str, Array]
-) -> Precision | None:
-    """Take gradients alone for single precision where they agree to that."""
-    coarsest = max(unit_of(v.dtype) for v in given.values())
-    _, bad = agreeing(given, vector.arrays, vector, EPS32)
-    single = coarsest == EPS64 and not bad
-    return PRECISIONS[0] if single else None
 
 
 def _relative(

@@ -9,7 +9,7 @@ import pytest
 from portable import parameters
 from typer.testing import CliRunner
 
-from msref.architectures import GRU, LSTM, Elman
+from msref.architectures import GRU, LSTM, Bidirectional, Elman
 from msref.cli import app
 from msref.files import read_arrays, write_arrays
 from msref.ports import FRAMEWORKS, HINTS, check
@@ -60,6 +60,18 @@ def test_without_a_file_the_arrays_are_shown(weights):
     assert done.exit_code == 0
     assert "(1, 15, 5)" in done.stdout
     assert "linear_before_reset=1" in done.stdout
+
+
+def test_long_names_are_shown_whole(tmp_path):
+    path, both = (
+        tmp_path / "two.safetensors",
+        Bidirectional(LSTM(3, 5), LSTM(3, 5)),
+    )
+    write_arrays(path, parameters(both, 0))
+    done = msref(path, "--from", "msref", "--to", "keras")
+    assert "…" not in done.stdout
+    shown = "".join(line.split(" ")[0] for line in done.stdout.splitlines())
+    assert "bidirectional/forward_lstm/lstm_cell/recurrent_kernel" in shown
 
 
 def test_hints_and_layers_are_passed_on(tmp_path):

@@ -228,6 +228,18 @@ def test_a_layer_that_does_not_recur_is_named(key, dense):
         assert arch == LSTM(3, 5)
 
 
+def test_no_prefix_is_named_that_would_not_help():
+    """Keras finds its layers behind any path: cutting it off is no use."""
+    inner = exported("keras", LSTM(3, 5))
+    weights = {f"sequential/{name}": array for name, array in inner.items()}
+    assert FRAMEWORKS["keras"].load(weights)[0] == LSTM(3, 5)
+    norm = weights | {"sequential/batch_normalization/gamma": np.ones(5)}
+    with pytest.raises(
+        ValueError, match=r"gamma' is no weight.*prefix=… picks"
+    ):
+        FRAMEWORKS["keras"].load(norm)
+
+
 def test_names_of_the_old_keras_end_in_a_number():
     weights = exported("keras", LSTM(3, 5))
     old = {f"{name}:0": array for name, array in weights.items()}

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from safetensors.numpy import save
 
 from msref import untrusted
-from msref.vectors import candidate_files, load, read_candidate
+from msref.vectors import candidate_files, export, load, read_candidate
 
 NUMBERS = hnp.arrays(
     st.sampled_from([np.float64, np.float32, np.int64]),
@@ -176,6 +176,18 @@ BAD_SAFETENSORS = {
         safetensors_bytes({"a": entry(0, 16, "F8_E4M3", [16])}, FLOATS),
         "a has dtype F8_E4M3, expected one of",
     ),
+    "axes": (
+        safetensors_bytes({"a": entry(0, 8, shape=[1] * 100)}, FLOATS[:8]),
+        "a: maximum supported dimension",
+    ),
+    "vast by none": (
+        safetensors_bytes({"a": entry(0, 0, shape=[0, 1 << 40, 1 << 40])}),
+        "a: array is too big",
+    ),
+    "name": (
+        safetensors_bytes({"\x1b[2J": entry(0, 16, "F8_E4M3", [16])}, FLOATS),
+        r"'\\x1b\[2J' has dtype",  # not the code that clears a terminal
+    ),
 }
 
 
@@ -260,6 +272,25 @@ BAD_NPZ = {
         ),
         "is no .npy array",
     ),
+    "brackets": (
+        npz_bytes([("a.npy", b"\x93NUMPY\1\0\x28\x23" + b"(" * 8999 + b"\n")]),
+        "is no .npy array",
+    ),
+    "true": (
+        npz_bytes(
+            [
+                (
+                    "a.npy",
+                    npy_bytes(np.ones(1)).replace(b"(1,), }   ", b"(True,), }"),
+                )
+            ]
+        ),
+        r"shape is \(True,\), expected whole numbers",
+    ),
+    "name": (
+        npz_bytes([("\x1b[2J.txt", b"hello")]),
+        r"'\\x1b\[2J.txt' is no array",
+    ),
 }
 
 
@@ -308,6 +339,9 @@ BAD_JSON = {
     "list": (b"[1, 2]", "a list, expected an object"),
     "ragged": (b'{"a": [[1, 2], [3]]}', "a is no array"),
     "text": (b'{"a": ["1"]}', "a holds str, expected numbers"),
+    "name": (b'{"\\u001b[2J": ["1"]}', r"'\\x1b\[2J' holds str"),
+    "surrogate": (b'{"\\ud800": ["1"]}', r"'\\ud800' holds str"),
+    "arrays": (b'{"manifest": {}, "arrays": [1]}', "a list, expected an obj"),
     "bool": (b'{"a": [true]}', "a holds bool"),
     "null": (b'{"a": null}', "a holds NoneType"),
     "nan": (b'{"a": [NaN]}', "holds NaN"),
@@ -318,6 +352,22 @@ BAD_JSON = {
     "deep": (b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}", "24 levels"),
     "bytes": (b"\xff\xfe", "not valid JSON"),
 }
+
+
+def test_a_name_twice_among_many_is_found_at_once(tmp_path):
+    names = [*range(50_000), 49_999]  # minutes, were each counted
+    inner = ",".join(f'"{name}":0' for name in names)
+    data = f"{{{inner}}}".encode()
+    refused(tmp_path, ".json", data, "'49999' stands there twice")
+
+
+def test_json_may_have_the_form_in_which_vectors_are_written(tmp_path):
+    vector = load("brc/one-step")
+    (path,) = export(vector, tmp_path, "json")
+    found = read_candidate(path)
+    assert set(found) == set(vector.arrays)
+    for name, array in vector.arrays.items():
+        np.testing.assert_array_equal(found[name], array)
 
 
 @pytest.mark.parametrize("case", BAD_JSON)

@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,23 @@ def test_inputs_do_not_depend_on_other_files():
     assert all(set(group) <= zero for group in same)
 
 
+@every_vector
+def test_time_and_batch_lead_where_nothing_else_is_said(name):
+    vector = load(name)
+    odd = [
+        key
+        for key, array in vector.arrays.items()
+        if key.startswith(("trace/", "adjoints/"))
+        and array.shape[:2] != vector.x.shape[:2]
+    ]
+    for key in odd:
+        part, _, symbol = key.removeprefix("trace/").rpartition("/")
+        where = f" of part {part}" if part else ""
+        said = vector.manifest["conventions"][f"statistics{where}"]
+        assert f"{symbol} " in said
+        assert "without" in said
+
+
 # --- the flags hold, told by other means ------------------------------------
 
 
@@ -237,6 +255,14 @@ def test_flags_are_those_that_hold(name):
         assert (flag in said) == bool(holds)
 
 
+def test_ragged_means_that_the_padding_is_not_zero():
+    vector = load("bidirectional/ragged")
+    assert "RaggedLengths" in flags(vector)
+    x = np.where(vector.counted[..., None], vector.x, 0.0)
+    arrays = vector.arrays | {"x": x}
+    assert "RaggedLengths" not in flags(replace(vector, arrays=arrays))
+
+
 def test_each_flag_is_set_somewhere():
     said = {flag for name in names() for flag in load(name).manifest["flags"]}
     assert said == set(FLAGS)
@@ -262,6 +288,12 @@ def outputs(vector, **changed):
         np,
         given.get("lengths", vector.lengths),
     )
+
+
+@pytest.mark.parametrize("name", names(["*/gate-order*"]))
+def test_where_gates_are_far_apart_none_is_dead(name):
+    zero = [k for k, v in load(name).expected().items() if not v.any()]
+    assert not zero
 
 
 @pytest.mark.parametrize("name", flagged("GateAsymmetric"))

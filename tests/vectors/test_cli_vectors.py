@@ -234,6 +234,9 @@ def test_folders_are_compared_file_by_file(run, tmp_path):
         code, out, _ = run("compare", reference, mine, "--json")
         assert code == 0
         assert len(json.loads(out)) == 2
+    code, out, _ = run("compare", theirs, mine)
+    assert code == 0
+    assert "2 of 12 vectors compared; no candidate for brc/basic" in words(out)
     candidate(mine / "brc/bias.safetensors", "brc/bias", y=lambda y: -y)
     code, out, _ = run("compare", "brc", mine, "--no-diagnose")
     assert code == 1
@@ -243,3 +246,26 @@ def test_folders_are_compared_file_by_file(run, tmp_path):
     code, _, err = run("compare", "brc", mine, "--figure", tmp_path / "x.png")
     assert code == 2
     assert "--figure shows one vector" in err
+
+
+def test_a_candidate_under_a_misspelt_name_is_not_passed_over(run, tmp_path):
+    candidate(tmp_path / "brc/one-step.safetensors", "brc/one-step")
+    (tmp_path / "report.json").write_text("{}")  # no candidate, no harm
+    (tmp_path / "gru").mkdir()
+    (tmp_path / "gru/bais.json").touch()  # not asked for
+    code, out, _ = run("compare", "brc", tmp_path)
+    assert code == 0
+    assert "1 of 12 vectors compared" in out
+    (tmp_path / "brc/one-rwo.json").touch()
+    code, _, err = run("compare", "brc", tmp_path)
+    assert code == 2
+    assert "did you mean brc/one-row" in words(err)
+
+
+def test_of_a_crowded_folder_some_names_are_enough(run, tmp_path):
+    for k in range(1000):
+        (tmp_path / f"{k}.json").touch()
+    code, _, err = run("compare", "brc", tmp_path)
+    assert code == 2
+    assert "and 992 more" in words(err)
+    assert len(err) < 500

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from msref.architectures import GRU, LSTM, REGISTRY
 from msref.vectors.border import is_input
 from msref.vectors.catalogue import load, names
-from msref.vectors.compare import AGREES, causal_order, compare, opened
+from msref.vectors.compare import compare, opened
+from msref.vectors.comparison import AGREES
 from msref.vectors.judging import agrees, share_of, unit_of
 from msref.vectors.order import groups
 from msref.vectors.vector import read, write
+from msref.vectors.walking import causal_order
 
 EXAMPLES = [arch for entry in REGISTRY.values() for arch in entry.examples]
 GRU_BASIC = "gru/basic"

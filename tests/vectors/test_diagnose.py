@@ -83,20 +83,37 @@ def test_every_variant_is_named_by_its_own_arrays(name):
             assert (wrong.key,) in keys(found), wrong.key
 
 
-def test_what_cannot_be_told_apart_is_all_named_with_what_would_tell():
-    vector = load("stack/basic")
-    one = variant(vector, "0: tanh missing (tanh(c))")
-    two = variant(vector, "0: hard tanh for tanh (tanh(c))")
-    a, b = (run_variant(vector, [v]) for v in (one, two))
-    if not np.allclose(a["y"], b["y"], rtol=1e-12):
-        pytest.skip("this file tells them apart")
-    found = compare(vector, {"y": a["y"]})
-    assert {(one.key,), (two.key,)} <= set(keys(found))
+def test_what_cannot_be_told_apart_is_named_with_the_array_that_would_tell():
+    """The final state does not know in which order the outputs were."""
+    vector = load("gru/basic")
+    one = variant(vector, "sequence read backwards")
+    two = variant(vector, "sequence read backwards, outputs flipped back")
+    h = run_variant(vector, [one])["state/h"]
+    found = compare(vector, {"state/h": h})
+    assert set(keys(found)) == {(one.key,), (two.key,)}
     assert not found.diagnosis.named
-    assert "would tell them apart" in str(found)
+    assert "one of 2 mistakes that the arrays given cannot tell" in str(found)
+    assert found.diagnosis.told_by.endswith("give it as well")
+    told = found.diagnosis.told_by.partition(" ")[0]
+    arrays = [run_variant(vector, [v])[told] for v in (one, two)]
+    assert not np.allclose(*arrays)
 
 
-def test_what_would_tell_two_mistakes_apart_is_an_array_of_the_same_file():
+def test_where_no_array_of_this_file_would_tell_another_file_is_named():
+    """One step does not know what is fed back."""
+    vector = load("gru/one-step")
+    one = variant(vector, "initial state ignored")
+    two = variant(vector, "state not fed back")
+    found = compare(vector, run_variant(vector, [one]))
+    assert set(keys(found)) == {(one.key,), (two.key,)}
+    said = "the file gru/basic would tell them apart, by "
+    assert found.diagnosis.told_by.startswith(said)
+    told = found.diagnosis.told_by.removeprefix(said)
+    arrays = [run_variant(load("gru/basic"), [v])[told] for v in (one, two)]
+    assert not np.allclose(*arrays)
+
+
+def test_a_mistake_that_leaves_an_array_alone_is_not_seen_in_it():
     """With the state alone, a late output looks like the right network."""
     vector = load("lstm/basic")
     wrong = variant(vector, "c put out for h")
@@ -113,6 +130,7 @@ def test_what_would_tell_two_mistakes_apart_is_an_array_of_the_same_file():
     [
         ("gru/basic", "reset before the product", "initial state ignored"),
         ("gru/basic", "update gate inverted", "recurrent weights transposed"),
+        ("gru/basic", "sequence read backwards", "b_hn dropped"),
         ("elman/basic", "W_hh transposed", "b_h dropped"),
         ("brc/basic", "keep gate inverted", "initial state ignored"),
     ],
@@ -205,6 +223,15 @@ def test_the_length_of_a_truncation_is_found():
     assert "the forward pass agrees" in found.diagnosis.notes
 
 
+def test_an_output_sent_back_through_no_step_is_a_cut_at_every_step():
+    bugs = {w.key: w.arrays for w in wrong_backwards(load("lstm/basic"))}
+    one = bugs["each output sent back through 0 steps"]
+    for array, value in bugs["gradient cut every 1 steps"].items():
+        np.testing.assert_allclose(one[array], value, 1e-12, 1e-15)
+    assert "each output sent back through 4 steps" in bugs
+    assert "each output sent back through 5 steps" not in bugs  # all of six
+
+
 def test_the_right_backward_pass_has_no_diagnosis():
     vector = load("gru/basic")
     found = compare(vector, run_backward(vector.arch, vector))
@@ -236,6 +263,27 @@ def test_a_run_in_float32_is_called_that(name):
     found = compare(vector, {k: v.astype(float) for k, v in arrays.items()})
     assert found.precision == "float32"
     assert "double precision" in str(found)
+
+
+@pytest.mark.parametrize("name", ["elman/basic", "lstm/basic", "lmn/basic"])
+def test_a_run_in_float16_is_called_that(name):
+    """NumPy's own half precision, which sums up in another order."""
+    vector = load(name)
+    half = {k: v.astype(np.float16) for k, v in inputs(vector).items()}
+    arrays = forward_of(vector.arch, vector, half)
+    assert {v.dtype for v in arrays.values()} == {np.dtype(np.float16)}
+    given = {k: v.astype(float) for k, v in arrays.items()}
+    found = compare(vector, given, seconds=0.0)
+    assert found.precision == "float16"
+
+
+def test_the_state_at_a_cut_may_be_among_what_is_single():
+    vector = load("gru/cut-sequence")
+    given = {
+        k: vector.arrays[k].astype(np.float32).astype(float)
+        for k in ("cut/h", "y", "state/h")
+    }
+    assert compare(vector, given).precision == "float32"
 
 
 def test_a_wrong_variant_in_single_precision_is_named_too():

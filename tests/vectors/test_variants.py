@@ -32,19 +32,16 @@ from msref.verification import draw
 from msref.verification.variants.base import Switched
 from msref.verification.variants.bistable import bistable_step
 from msref.verification.variants.clocked import clockwork_step, mslmn_step
-from msref.verification.variants.gated import gru_step, lstm_step, mgu_step
+from msref.verification.variants.dual import durnn_step
 from msref.verification.variants.gates import (
     GRU_ORDERS,
     LSTM_ORDERS,
 )
+from msref.verification.variants.gru import gru_step, mgu_step
 from msref.verification.variants.layers import normalised
-from msref.verification.variants.recurrent import (
-    durnn_step,
-    elman_step,
-    indrnn_step,
-    lmn_step,
-    ulm_step,
-)
+from msref.verification.variants.lstm import lstm_step
+from msref.verification.variants.memories import lmn_step, ulm_step
+from msref.verification.variants.recurrent import elman_step, indrnn_step
 from msref.verification.variants.wiring import bidirectional
 
 EXAMPLES = [arch for entry in REGISTRY.values() for arch in entry.examples]
@@ -273,6 +270,23 @@ def test_two_mistakes_are_both_in_effect():
     np.testing.assert_array_equal(pair["y"], again["y"])
 
 
+def test_two_switches_of_one_step_are_both_on():
+    vector = load("lstm/basic")
+    one = variant(vector.arch, "tanh missing (tanh(c))")
+    two = variant(vector.arch, "forget gate coupled, f = 1 - i")
+    runs = [
+        run_variant(vector, wrong)
+        for wrong in ([one, two], [two, one], [one], [two])
+    ]
+    both, again, *alone = runs
+    np.testing.assert_array_equal(both["y"], again["y"])
+    np.testing.assert_allclose(both["trace/f"], 1.0 - both["trace/i"])
+    h = both["trace/o"] * both["trace/c"]
+    np.testing.assert_allclose(both["y"], h)
+    for other in alone:
+        assert not np.allclose(both["y"], other["y"])
+
+
 def test_the_right_network_is_left_alone():
     arch = REGISTRY["stack"].examples[0]
     before = repr(arch)
@@ -323,7 +337,7 @@ def test_every_variant_can_be_differentiated(name):
 
 
 def test_the_gradients_of_no_mistake_are_the_expected_ones():
-    vector = load("lstm/basic")
+    vector = load("lstm/cut-sequence")
     good, bad = agreeing(gradients(vector), vector.arrays, vector)
     assert not bad
     assert len(good) == 15

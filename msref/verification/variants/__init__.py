@@ -33,26 +33,23 @@ from msref.architectures import (
 from msref.verification.variants.base import Variant, planted
 from msref.verification.variants.bistable import of_bistable
 from msref.verification.variants.clocked import of_clockwork, of_mslmn
-from msref.verification.variants.gated import of_gru, of_lstm, of_mgu
-from msref.verification.variants.general import (
-    INPUT_LATE,
-    of_axes,
-    of_runs,
-    of_weights,
-    remembers,
-)
+from msref.verification.variants.dual import of_durnn
+from msref.verification.variants.gru import of_gru, of_mgu
 from msref.verification.variants.layers import (
     of_batchnorm,
     of_dropout,
     of_linear,
 )
-from msref.verification.variants.recurrent import (
-    of_durnn,
-    of_elman,
-    of_indrnn,
-    of_lmn,
-    of_ulm,
+from msref.verification.variants.lstm import of_lstm
+from msref.verification.variants.memories import of_lmn, of_ulm
+from msref.verification.variants.recurrent import of_elman, of_indrnn
+from msref.verification.variants.runs import (
+    INPUT_LATE,
+    of_axes,
+    of_runs,
+    remembers,
 )
+from msref.verification.variants.weights import of_weights
 from msref.verification.variants.wiring import of_wiring
 
 __all__ = ["Variant", "planted", "variants"]

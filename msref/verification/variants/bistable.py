@@ -10,11 +10,7 @@ import numpy as np
 
 from msref.arrays import Array, Arrays
 from msref.functional import sigmoid
-from msref.verification.variants.activations import (
-    OF_SIGMOID,
-    OF_TANH,
-    chosen,
-)
+from msref.verification.variants.activations import OF_SIGMOID, OF_TANH, chosen
 from msref.verification.variants.base import (
     Switches,
     Variant,

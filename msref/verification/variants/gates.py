@@ -1,4 +1,4 @@
-"""Mistakes in the order of gates: the trap that every port falls into.
+"""Mistakes that gated networks share: above all, the order of gates.
 
 Libraries keep the gates of a cell in one big matrix, each in an order of its
 own. Who reads the blocks in another order than they were written in swaps
@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import Any
 
 from msref.arrays import Array, Arrays
-from msref.verification.variants.base import Variant, on_params
+from msref.verification.variants.activations import OF_SIGMOID, OF_TANH
+from msref.verification.variants.base import Variant, on_params, switched
 
 LSTM_ORDERS: Mapping[str, str] = {
     "ifgo": "PyTorch, Keras, cuDNN, Flax",
@@ -210,3 +211,61 @@ def _all_transposed(
             " transpose them where your port computes W @ h",
             on_params(lambda p, xp: {k: p[k].T for k in names}),
         )
+
+
+# --- a bias, and activations ------------------------------------------------
+
+
+def of_forget_bias(k: str) -> Iterator[Variant]:
+    """Yield what is added to, or taken from, the bias of forget gate k."""
+    yield Variant(
+        f"1 added to the bias of {k} while running",
+        "forget bias added while running",
+        f"b_{k}",
+        f"b_{k} holds the whole bias of the forget gate: nothing is added"
+        " while running; Haiku and TensorFlow's BlockLSTM add 1, so subtract 1"
+        f" from b_{k} for them",
+        on_params(lambda p, xp: {f"b_{k}": p[f"b_{k}"] + 1.0}),
+    )
+    yield Variant(
+        f"1 taken from the bias of {k}",
+        "forget bias added while running",
+        f"b_{k}, minus",
+        f"1 was subtracted from b_{k} for a library that adds it while"
+        " running; yours does not",
+        on_params(lambda p, xp: {f"b_{k}": p[f"b_{k}"] - 1.0}),
+    )
+
+
+def of_activations(
+    step: Any, places: tuple[str, ...], switches: tuple[str, ...]
+) -> Iterator[Variant]:
+    """Yield other non-linearities: of all gates, of each tanh, of all tanh.
+
+    Arguments
+        places: of the gates, and of each tanh, in words.
+        switches: the name of each tanh among the step's switches.
+    """
+    for wrong in OF_SIGMOID:
+        yield Variant(
+            f"{wrong.name} ({places[0]})",
+            "another activation",
+            f"{places[0]}: {wrong.name}",
+            wrong.advice,
+            switched(step, of_gates=wrong.f),
+        )
+    for wrong in OF_TANH:
+        chances: list[tuple[tuple[str, ...], str]] = [
+            ((switch,), place)
+            for switch, place in zip(switches, places[1:], strict=True)
+        ]
+        if len(switches) > 1:
+            chances.append((switches, " and ".join(places[1:])))
+        for names, place in chances:
+            yield Variant(
+                f"{wrong.name} ({place})",
+                "another activation",
+                f"{place}: {wrong.name}",
+                wrong.advice,
+                switched(step, **dict.fromkeys(names, wrong.f)),
+            )
