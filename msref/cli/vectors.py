@@ -250,7 +250,14 @@ def vectors_compare_command(
             f"--figure shows one vector, but {candidate} holds {len(pairs)}"
         )
     for vector, path in pairs:
-        comparison = compare(vector, path, mapping=renamed, diagnose=diagnose)
+        with bar("pairs of mistakes", 1, quiet=as_json) as show:
+            comparison = compare(
+                vector,
+                path,
+                mapping=renamed,
+                diagnose=diagnose,
+                progress=show,
+            )
         found.append(comparison)
         if figure is not None:
             comparison.draw(figure)

@@ -71,9 +71,12 @@ class Divergence:
             if value is not None
         ]
         at = f" at {', '.join(where)}" if where else f" at {list(self.place)}"
+        got, expected = f"{self.got:.9g}", f"{self.expected:.9g}"
+        if got == expected:
+            got, expected = repr(self.got), repr(self.expected)
         lines = [
             f"first divergence: {self.array}{at}:"
-            f" got {self.got:.9g}, expected {self.expected:.9g}"
+            f" got {got}, expected {expected}"
         ]
         if self.agreed:
             lines.append(f"  before it agreed: {_listed(self.agreed)}")

@@ -23,7 +23,12 @@ from msref.vectors.judging import (
     is_forward,
     unit_of,
 )
-from msref.vectors.precision import Precision, diagnose_precision
+from msref.vectors.precision import (
+    Precision,
+    diagnose_precision,
+    rounded_like,
+)
+from msref.vectors.scaling import scaled_gradients
 from msref.vectors.searching import (
     Found,
     Progress,
@@ -87,7 +92,8 @@ def _of_forward(
         return _of_precision(precision)
     coarse = max(unit_of(v.dtype) for v in given.values()) > EPS64
     if not coarse:
-        found = singles(vector, given, runs, EPS32)
+        changing = [r for r in runs if _changes(vector, given, r)]
+        found = singles(vector, given, changing, EPS32)
         if found:
             named = _named(vector, given, "variant", found, "float32")
             said = "the rest agrees to single precision, not to double"
@@ -109,6 +115,12 @@ def _of_forward(
             )
             return replace(named, notes=(*named.notes, note_on))
     return _unknown(vector, given, runs, note)
+
+
+def _changes(vector: Vector, given: Arrays, run: Run) -> bool:
+    """Tell whether single precision sees a mistake in what was given."""
+    made = {k: run.arrays[k] for k in given if k in run.arrays}
+    return not fits(vector, made, vector.arrays, EPS32)
 
 
 def _of_precision(precision: Precision) -> Diagnosis:
@@ -183,6 +195,8 @@ def _with_gradients(
     own = gradients(vector, wrong)
     eps = EPS32 if found.precision == "float32" else None
     good, bad = agreeing(backward, own, vector, eps)
+    # What a mistake overwrites has no gradient; a port may well have one.
+    bad = [name for name in bad if own[name].any()]
     if not good and not bad:
         return found
     note = "the gradients are right for the network with this mistake"
@@ -226,9 +240,12 @@ def _of_backward(
             told if len(wrong) > 1 else "",
             ("the forward pass agrees",) if forward else (),
         )
+    scaled = scaled_gradients(vector, backward)
+    if scaled is not None:
+        return scaled
     if not coarse:
         single, bad = agreeing(backward, vector.arrays, vector, EPS32)
-        if single and not bad:
+        if single and not bad and rounded_like(vector, backward):
             return _of_precision(
                 Precision(
                     "float32",

@@ -50,13 +50,14 @@ def _has_time(name: str, share: Array) -> bool:
 def draw(comparison: Comparison, path: Path | str) -> None:
     """Draw a comparison as PNG.
 
-    Blue is within the tolerance, red beyond it, each step of colour a power
-    of ten; the first divergence is framed.
+    Blue is within the tolerance, red beyond it, the darker the further, by
+    powers of ten; the first divergence is framed.
 
     Raises
         OSError: the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import TwoSlopeNorm
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
     from matplotlib.ticker import MaxNLocator
@@ -71,8 +72,7 @@ def draw(comparison: Comparison, path: Path | str) -> None:
         np.ma.masked_invalid(grid),
         aspect="auto",
         cmap="coolwarm",
-        vmin=-6.0,
-        vmax=6.0,
+        norm=TwoSlopeNorm(0.0, -4.0, 12.0),
         interpolation="nearest",
     )
     axes.set_facecolor("0.93")

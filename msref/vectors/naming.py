@@ -33,7 +33,9 @@ def named(
             )
             raise ValueError(
                 f"{known!r}{through} is no array of {vector.name}"
-                f"{_near(known, vector.arrays)}"
+                f"{_near(known, vector.arrays)}; expected y, state/…, trace/…,"
+                " dx, dstate0/…, grads/…, adjoints/…, or a mapping (--map"
+                f" {name}=y)"
             )
         if known in given:
             raise ValueError(f"two arrays are called {known!r}, expected one")

@@ -60,7 +60,7 @@ PRECISIONS = (
     ),
     Precision(
         "TF32",
-        "single precision, matrix products in TF32",
+        "matrix products in TF32, summed up in single precision",
         11,
         24,
         None,
@@ -70,7 +70,7 @@ PRECISIONS = (
     ),
     Precision(
         "TF32",
-        "single precision, matrix products in TF32, digits cut off",
+        "matrix products in TF32 with digits cut off",
         11,
         24,
         None,
@@ -95,7 +95,7 @@ PRECISIONS = (
     ),
     Precision(
         "bfloat16",
-        "matrix products in bfloat16",
+        "matrix products in bfloat16, summed up in single precision",
         8,
         24,
         None,
@@ -119,6 +119,9 @@ PRECISIONS = (
         "compute in full precision; switch automatic mixed precision off",
     ),
 )
+
+ENOUGH = 16
+"""Entries from which on the errors' signs say something."""
 
 
 def rounded(x: Array, digits: int, cuts: bool = False) -> Array:
@@ -185,7 +188,9 @@ def diagnose_precision(
 
     A precision explains a port if the port's errors are between a quarter
     and four times what it makes, and nothing exceeds 64 times. Of several,
-    the one whose errors are most nearly as large.
+    the one whose errors are most nearly as large. Roundings go either way:
+    where nearly all of the errors is one offset, or one factor, they are
+    none.
     """
     forward = {
         k: v
@@ -196,7 +201,7 @@ def diagnose_precision(
         return None
     right = {k: vector.arrays[k] for k in forward}
     error = _size(vector, forward, right)
-    if error == 0.0:
+    if error == 0.0 or _one_sided(vector, forward, right):
         return None
     best: tuple[float, Precision] | None = None
     for precision in PRECISIONS:
@@ -214,15 +219,43 @@ def diagnose_precision(
 
 
 def _relative(
-    vector: Vector, got: Mapping[str, Array], expected: Arrays
+    vector: Vector,
+    got: Mapping[str, Array],
+    expected: Arrays,
+    scales: Arrays | None = None,
 ) -> Iterator[Array]:
     """Yield each array's errors, relative to its largest entry."""
     for name, value in expected.items():
-        scale = float(np.abs(value).max(initial=0.0)) or 1.0
-        gap = np.abs(np.asarray(got[name], np.float64) - value) / scale
+        largest = np.abs((scales or expected)[name]).max(initial=0.0)
+        scale = float(largest) or 1.0
+        gap = (np.asarray(got[name], np.float64) - value) / scale
         if vector.lengths is not None and over_time(name, vector):
             gap = np.where(vector.counted[..., None], gap, 0.0)
         yield gap.ravel()
+
+
+def _one_sided(
+    vector: Vector, got: Mapping[str, Array], expected: Arrays
+) -> bool:
+    """Tell whether errors are one offset, or in proportion to the numbers."""
+    zeros = {name: np.zeros_like(value) for name, value in expected.items()}
+    error = np.concatenate(list(_relative(vector, got, expected)))
+    value = np.concatenate(list(_relative(vector, expected, zeros, expected)))
+    if error.size < ENOUGH:
+        return False
+    size = np.linalg.norm(error)
+    offset = abs(error.sum()) / (size * np.sqrt(error.size))
+    factor = abs(error @ value) / (size * np.linalg.norm(value) or 1.0)
+    return bool(max(offset, factor) > 0.9)
+
+
+def rounded_like(vector: Vector, given: Mapping[str, Array]) -> bool:
+    """Tell whether half of the arrays are off by roundings to float32."""
+    right = {name: vector.arrays[name] for name in given}
+    sizes = [
+        np.sqrt(np.mean(error**2)) for error in _relative(vector, given, right)
+    ]
+    return float(np.mean(np.array(sizes) > 2.0**-32)) >= 0.5
 
 
 def _size(vector: Vector, got: Mapping[str, Array], expected: Arrays) -> float:
@@ -233,4 +266,6 @@ def _size(vector: Vector, got: Mapping[str, Array], expected: Arrays) -> float:
 def _largest(
     vector: Vector, got: Mapping[str, Array], expected: Arrays
 ) -> float:
-    return max(float(g.max()) for g in _relative(vector, got, expected))
+    return max(
+        float(np.abs(gap).max()) for gap in _relative(vector, got, expected)
+    )

@@ -314,3 +314,83 @@ def test_other_inputs_are_said_before_anything_else():
     found = compare(vector, given)
     assert found.first.array == "x"
     assert "the port ran on other inputs: x" in str(found)
+
+
+# --- gradients that are off by a factor, and errors that are no roundings ---
+
+
+def gradients_of(vector):
+    return {
+        name: value
+        for name, value in vector.expected().items()
+        if name.startswith(("grads/", "dx", "dstate0/"))
+    }
+
+
+@pytest.mark.parametrize("name", ["gru/basic", "lmn/basic-2", "brc/bias"])
+def test_one_factor_of_all_gradients_is_named(name):
+    vector = load(name)
+    n_time, n_batch, n_out = vector.dy.shape
+    for factor, called in (
+        (1.0 / (n_time * n_batch * n_out), "1 / (n_time n_batch n_out)"),
+        (1.0 / n_batch, "1 / n_batch"),
+        (-1.0, "-1"),
+        (0.3, "0.3"),
+    ):
+        given = {k: factor * v for k, v in gradients_of(vector).items()}
+        found = compare(vector, given).diagnosis
+        assert found.matches[0].keys == (f"all gradients times {called}",)
+
+
+def test_factors_and_axes_of_single_gradients_are_named():
+    vector = load("gru/basic")
+    given = gradients_of(vector)
+    given["dx"] = np.zeros_like(given["dx"])
+    given["grads/b_r"] = 2 * given["grads/b_r"]
+    given["grads/W_hr"] = given["grads/W_hr"].T
+    found = compare(vector, given).diagnosis
+    assert found.matches[0].keys == (
+        "dx times 0",
+        "grads/b_r times 2",
+        "grads/W_hr transposed",
+    )
+    given["grads/W_hz"] = given["grads/W_hz"] + 1e-3
+    assert compare(vector, given).diagnosis.kind == "unknown"
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "elman", "lmn"])
+def test_an_offset_or_a_factor_is_no_rounding(cell):
+    vector = load(f"{cell}/basic")
+    y = vector.expected()["y"]
+    for size in (1e-3, 1e-5, 1e-7):
+        for wrong in (y + size, y * (1 + size)):
+            assert compare(vector, {"y": wrong}).diagnosis.kind == "unknown"
+
+
+def test_one_entry_that_is_off_is_no_precision():
+    vector = load("gru/basic")
+    given = vector.expected()
+    given["grads/W_hr"] = given["grads/W_hr"].copy()
+    given["grads/W_hr"][0, 0] *= 1 + 1e-9
+    found = compare(vector, given)
+    assert found.diagnosis.kind == "unknown"
+    text = str(found)
+    got, expected = text.split("got ")[1].splitlines()[0].split(", expected ")
+    assert got != expected
+    single = {
+        k: v.astype(np.float32).astype(np.float64)
+        for k, v in gradients_of(vector).items()
+    }
+    assert compare(vector, single).diagnosis.precision == "float32"
+
+
+def test_a_bias_that_was_never_loaded_has_a_gradient_of_its_own():
+    vector = load("lstm/basic")
+    wrong = variant(vector, "b_f dropped")
+    given = run_variant(vector, [wrong]) | {
+        k: v
+        for k, v in gradients(vector, [wrong]).items()
+        if k.startswith("grads/")
+    }
+    given["grads/b_f"] = given["grads/b_f"] + 1.0
+    assert "gradients are right" in str(compare(vector, given))
