@@ -164,9 +164,10 @@ cells.Shown(
 )
 
 # %% [markdown]
-# Look at the last table. The window of this network has three slots. Without
-# (1') a gradient lives for three steps and is then exactly zero. A window is a
-# memory of fixed length; whatever is older has come through tanh.
+# Look at the last table. The output of this network shows the last three hidden
+# vectors. Without (1') the gradient of an output arrives at these three and is
+# then exactly zero. A window is a memory of fixed length; whatever is older has
+# come through tanh.
 #
 # (arch-lmn)=
 # ## The Linear Memory Network (LMN)
@@ -261,6 +262,9 @@ cells.Shown(
 # :to: },
 # ```
 # :::
+#
+# The biases' gradients are sums of $\mathrm{d}a_t$ and $\mathrm{d}m_t$, and
+# $\mathrm{d}x_t = \mathrm{d}a_t W_{xh}^T$, as in chapter 1.
 #
 # Leave the way through $h$ out for a moment. Then $\mathrm{d}m_{t-k} =
 # \mathrm{d}m_t (W_{mm}^T)^k$, a power of *one* matrix, without slopes in between. If
@@ -616,6 +620,7 @@ def variable(n):
     return last
 
 
+# %% tags=["hide-input"]
 class Listen:
     """Links to files that lie in the page itself."""
 

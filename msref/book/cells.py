@@ -14,6 +14,7 @@ import html
 import importlib
 import io
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from msref.arrays import Array, Arrays
+from msref.book.checkout import find
 from msref.claims.figures import STYLE
 from msref.claims.memory import recoverability
 from msref.data.music import LOWEST_NOTE
@@ -414,7 +416,7 @@ def _text(value: Any) -> str:
 
 
 def conventions_grid(cell: str) -> Grid:
-    """Return how other frameworks write a cell down, from the port tables.
+    """Return where frameworks differ in a cell, from the port tables.
 
     Arguments
         cell: ``elman``, ``lstm`` or ``gru``.
@@ -424,13 +426,17 @@ def conventions_grid(cell: str) -> Grid:
         for row in conventions(list(FRAMEWORKS.values()))
         if row["cell"] == cell
     ]
-    heads = [
-        *("framework", "layer", "gates", "product", "biases"),
-        *("reset", "z", "added while running", "x"),
-    ]
-    shown = [head for head in heads if any(row.get(head) for row in rows)]
+    heads = {
+        key: key
+        for key in (
+            *("framework", "layer", "gates", "product", "biases"),
+            *("reset", "z", "activation", "added", "state", "x"),
+        )
+    } | {"added": "added while running"}
+    shown = [k for k in heads if len({str(row[k]) for row in rows}) > 1]
     return Grid(
-        shown, [[_joined(row.get(head, "")) for head in shown] for row in rows]
+        [heads[key] for key in shown],
+        [[_joined(row[key]) for key in shown] for row in rows],
     )
 
 
@@ -462,17 +468,73 @@ def roll_plot(
             0 .. 1 is drawn as 0 or 1, and nothing below 0.05.
         start: where the first frame stands.
     """
+    from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgba
 
     t, note = np.nonzero(roll > 0.05)
+    corners = np.array([[0.0, -0.42], [0.94, -0.42], [0.94, 0.42], [0.0, 0.42]])
+    places = np.stack([start + t, LOWEST_NOTE + note], axis=1)
     strength = np.minimum(roll[t, note], 1.0)
-    axes.bar(
-        *(start + t, 0.84),
-        width=0.94,
-        bottom=LOWEST_NOTE + note - 0.42,
-        align="edge",
-        color=[to_rgba(colour, float(alpha)) for alpha in strength],
-        linewidth=0,
+    bars = PolyCollection(
+        places[:, None] + corners,
+        facecolors=[to_rgba(colour, float(alpha)) for alpha in strength],
+        linewidths=0,
     )
+    axes.add_collection(bars)
+    axes.autoscale_view()
     axes.set_yticks([48, 60, 72], ["C3", "C4", "C5"])
     axes.set_xlabel("frame")
+
+
+# --- files of the checkout --------------------------------------------------
+
+
+class Listing:
+    """A file of the checkout, or a part of it, folded and highlighted.
+
+    Arguments
+        name: from the root of the checkout, ``examples/readers/reader.rs``.
+        start, end: parts of the first and the last line wanted.
+        is_open: whether it is shown unfolded.
+
+    Raises
+        FileNotFoundError: this is no checkout, or it has no such file.
+        ValueError: there is no line with that text.
+    """
+
+    def __init__(
+        self, name: str, start: str = "", end: str = "", is_open: bool = False
+    ) -> None:
+        lines = (find().root / name).read_text("utf-8").splitlines()
+        first = _line_with(start, lines, 0, name) if start else 0
+        last = _line_with(end, lines, first, name) if end else len(lines) - 1
+        part = "\n".join(lines[first : last + 1])
+        self.title = f"{name}, lines {first + 1} to {last + 1}"
+        self.text = textwrap.dedent(part)
+        self.name, self.is_open = name, is_open
+
+    def _repr_html_(self) -> str:
+        pygments: Any = importlib.import_module("pygments")
+        lexers: Any = importlib.import_module("pygments.lexers")
+        formatters: Any = importlib.import_module("pygments.formatters")
+        code = pygments.highlight(
+            self.text,
+            lexers.get_lexer_for_filename(self.name),
+            formatters.HtmlFormatter(nowrap=True),
+        )
+        return (
+            f'<details class="listing"{" open" * self.is_open}><summary>'
+            f"<code>{html.escape(self.title)}</code></summary>"
+            '<div class="highlight"><pre tabindex="0">'
+            f"{code}</pre></div></details>"
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.title}\n\n{self.text}"
+
+
+def _line_with(text: str, lines: list[str], first: int, name: str) -> int:
+    for k in range(first, len(lines)):
+        if text in lines[k]:
+            return k
+    raise ValueError(f"{name} has no line with {text!r}")

@@ -265,7 +265,7 @@ def judge_itself(arch: Any, evidence: Evidence) -> list[Finding]:
     rng = np.random.default_rng((case.seed, 2))
     own = case.copy()
     before = case.copy().variables()
-    _, gradient = _run_on(arch, own)
+    outputs, gradient = _run_on(arch, own)
     if not gradient:
         return []
     after = own.variables()
@@ -323,7 +323,13 @@ def judge_itself(arch: Any, evidence: Evidence) -> list[Finding]:
         evidence.gradient_floor,
     )
 
-    if is_causal(arch) and case.n_time > 1:
+    # A final state that nothing can start from is reported as such.
+    carried = all(
+        f"state/{name}" in outputs
+        and np.shape(outputs[f"state/{name}"]) == value.shape
+        for name, value in case.state.items()
+    )
+    if is_causal(arch) and case.n_time > 1 and carried:
         cut = int(rng.integers(1, case.n_time))
         joined, sizes = cut_at(arch, case, cut)
         findings += _equal(
@@ -347,9 +353,9 @@ def cut_at(arch: Any, case: Case, cut: int) -> tuple[Arrays, Arrays]:
     """
     first = replace(case, x=case.x[:cut], dy=case.dy[:cut])
     _, state, tape = arch.forward(case.params, first.x, case.state, case.t0)
-    second = case.from_step(cut, state)
+    second = case.from_step(cut, {k: state[k] for k in case.state})
     g2 = run(arch, second)[1]
-    dstate = {k: g2[f"state/{k}"] for k in state}
+    dstate = {k: g2[f"state/{k}"] for k in case.state}
     g1 = _flat(arch.backward(case.params, tape, first.dy, dstate))
     joined, sizes = {}, {}
     for name, part in g1.items():

@@ -296,6 +296,24 @@ def test_a_forward_pass_that_is_not_its_step_is_wrong():
 # --- half a network ---------------------------------------------------------
 
 
+@pytest.mark.parametrize("change", ["missing", "misshapen", "added"])
+def test_a_final_state_that_nothing_can_start_from_is_wrong(change):
+    class Odd:
+        arch = msref.Elman(3, 5)
+
+        def __getattr__(self, name):
+            return getattr(self.arch, name)
+
+        def forward(self, params, x, state=None, t0=0):
+            y, final, tape = self.arch.forward(params, x, state, t0)
+            h = final["h"]
+            told = {"missing": {}, "misshapen": {"h": h[:, :2]}}
+            added = {"h": h + 1e-3, "step": h}
+            return y, told.get(change, added), tape
+
+    assert not msref.verify(Odd(), cases=1, n_time=4).ok
+
+
 def test_without_a_backward_pass_forward_is_checked():
     report = verify(WithoutBackward(), cases=2)
     assert report.ok
