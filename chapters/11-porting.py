@@ -26,6 +26,7 @@ import json
 from decimal import Decimal, getcontext
 
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 
 import msref
 from msref.book import cells
@@ -37,6 +38,7 @@ from msref.vectors.power import BACKWARD, survivors
 from msref.vectors.power import table as power_table
 from msref.vectors.purposes import PURPOSES
 from msref.verification import draw
+from msref.verification.variants import variants
 
 blue, orange, green = cells.COLOURS[:3]
 
@@ -84,21 +86,16 @@ with cells.drawing(
 #
 # ### The tables
 #
-# A framework's layout is data, a {py:class}`msref.ports.Layout`. These two
-# methods turn pieces, one matrix or bias per gate, into the framework's arrays
-# and back. They know nothing of any framework; the table tells them.
+# A framework's layout is data, a {py:class}`msref.ports.Layout`. The method
+# below turns pieces, one matrix or bias per gate, into an array of a framework;
+# `read` is its inverse. It knows nothing of any framework. The table tells it.
 #
-# :::{beside}
 # ```{source} msref.ports.Slot.write
 # ```
-# +++
-# ```{source} msref.ports.Slot.read
-# ```
-# :::
 #
-# What follows is that data, printed. A wrong entry in it would convert wrongly,
-# so it cannot be wrong in one place and right in the other. First the Elman
-# network:
+# What follows is that data, printed, where the rows differ. A wrong entry would
+# convert wrongly, so it cannot be wrong in one place and right in the other.
+# First the Elman network:
 
 # %%
 cells.conventions_grid("elman")
@@ -120,6 +117,7 @@ cells.conventions_grid("lstm")
 # it stands on the right of a row. *biases*: with which product, that of the
 # input or that of the state; two of them are summed, but for $n$ of a GRU whose
 # reset comes after. *added while running*: not in the array, but in the sum.
+# *state*: the order in which a layer gives and takes its two states.
 #
 # ### The arrays
 #
@@ -214,9 +212,19 @@ cells.Grid(
 
 # %% [markdown]
 # Of these, one is dangerous. A layer without the bias inside the reset takes
-# every other array of a GRU, and all shapes fit. Chapter 3 measures by how much
-# the outputs then differ.
-#
+# every other array of a GRU, and all shapes fit. One may think of adding the two
+# biases of $n$, as is right for $r$ and $z$. By how much is it wrong?
+
+# %%
+gru = networks["GRU"]
+case = draw(gru, seed=0, n_time=6, n_batch=2)
+summed = case.params["b_n"] + case.params["b_hn"]
+folded = case.params | {"b_n": summed, "b_hn": 0.0 * summed}
+y, _, _ = gru.forward(case.params, case.x, case.state)
+y_folded, _, _ = gru.forward(folded, case.x, case.state)
+print(f"{np.abs(y - y_folded).max():.2f} of {np.abs(y).max():.2f}")
+
+# %% [markdown]
 # (golden-vectors)=
 # ## Golden vectors
 #
@@ -388,12 +396,13 @@ def my_gru(p, x, h, is_right=False):
 
 mine = my_gru(vector.params, vector.x, vector.state0["h"])
 right = vector.arrays["y"]
-print(np.abs(mine["y"]).max(), np.abs(right).max())
-print(np.corrcoef(mine["y"].ravel(), right.ravel())[0, 1])
+print(f"largest output {np.abs(mine['y']).max():.3f}", end=", ")
+print(f"expected {np.abs(right).max():.3f}", end=", ")
+print(f"correlation {np.corrcoef(mine['y'].ravel(), right.ravel())[0, 1]:.3f}")
 
 # %% [markdown]
 # The outputs have the right size, and they go up and down with the right ones.
-# No plot and no training curve would show this mistake.
+# Nothing in a plot of them would look odd.
 #
 # **Step 1: hand over what you have.** With the outputs alone, the comparison
 # cannot say where in the step it went wrong: everything before `y` was not
@@ -410,8 +419,6 @@ print(compare(vector, {"y": mine["y"]}))
 # would tell them apart. How many were tried here:
 
 # %%
-from msref.verification.variants import variants
-
 tried = variants(vector.arch)
 print(len(tried), "wrong variants, such as:")
 for variant in tried[:: len(tried) // 6]:
@@ -427,11 +434,12 @@ found = compare(vector, mine, diagnose=False)
 print(found)
 
 # %% [markdown]
-# Read it so: at this time step, $r$ agreed, and $n$ did not. By the equations of
-# the manifest, $n$ is computed from $a_n$, which is computed from $x_t$,
-# $h_{t-1}$, $r$ and three arrays of weights. At $t = 0$ the input, the old state
-# and the weights are the file's own. So the error cannot have come from
-# elsewhere: it is in that equation.
+# Read it so: at this time step, $r$ agreed, and $n$ did not. By (3) and (4) of
+# the manifest, $n$ is computed from $a_n$, and that from $x_t$, $h_{t-1}$, $r$
+# and the weights and biases of $n$. At $t = 0$ the input, the old state, the
+# weights and the biases are the file's own. So the error cannot have come from
+# elsewhere. It is in (3) or in (4). Had $a_{hn}$ been given, too, we would know
+# in which.
 #
 # This holds for every vector. Arrays are walked in the order in which one is
 # computed from the others, step by step, and backwards the other way round:
@@ -449,8 +457,6 @@ print(found)
 # first column is not to blame.
 
 # %% tags=["hide-input"]
-from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
-
 names, grid = over_time(found)
 with cells.drawing(
     "Error over tolerance for each array and time step. r and z agree at the first"
@@ -526,8 +532,8 @@ print(compare(vector, {"y": y.astype(np.float64)}))
 # recognised from its own numbers proves little. So the test suite has three
 # ports that share no code with msref: fused weights in PyTorch's layout, two
 # bias vectors, plain loops. Each has a switch for every mistake in the list
-# below, and the list was written down from the conventions, and from what users
-# of the frameworks ran into.
+# below: the conventions above taken the other way, other activations, states and
+# time handled wrongly.
 #
 # Every port runs on `basic`. Only its outputs and its final state are handed
 # over, no trace. *named* means: one mistake was named, and it is the right one.
@@ -549,7 +555,9 @@ for cell, (port, bugs) in PORTS.items():
     for bug, expected in bugs.items():
         found = compare(v, port(v.params, v.x, v.state0, bug))
         keys = [" and ".join(m.keys) for m in found.diagnosis.matches]
-        off = f"{found.first.array}, t = {found.first.time}"
+        off = found.first.array
+        if found.first.time is not None:
+            off += f" at t = {found.first.time}"
         rows.append((cell, bug, off, "; ".join(keys), keys == [expected]))
 cells.Grid(
     ("cell", "bugs", "seen", "named"),
@@ -682,9 +690,11 @@ for power in measured["onnx"]:
     )
 
 # %% [markdown]
-# What passes all of ONNX's cases, by operator:
+# The last column is what our networks cannot make. It takes peepholes, a second
+# bias that is summed, square input weights or directions of one size, and ours
+# have none of these. What passes all of ONNX's cases, by operator:
 
-# %%
+# %% tags=["hide-output"]
 cells.Grid(
     ("operator", "a port with this mistake passes"),
     [
@@ -695,11 +705,26 @@ cells.Grid(
 )
 
 # %% [markdown]
-# There are simple reasons for it. Weights that are all the same number cannot be
-# transposed, reshaped or permuted wrongly. A state that starts at zero cannot be
-# ignored. Sequences of one step or two have little time in them. This is no
-# reproach: those tests ask whether an operator is there. But whoever ports by
-# them learns less than it seems.
+# Why? Their inputs say it:
+
+# %%
+cells.Grid(
+    ("case", "steps", "all weights alike", "all biases zero", "starts at zero"),
+    [
+        (
+            *(case["case"], case["steps"], case["weights_all_equal"]),
+            *(case["biases_zero"], case["state_zero"]),
+        )
+        for case in measured["inputs"]
+    ],
+)
+
+# %% [markdown]
+# A matrix whose entries are all alike is its own transpose, and gates with equal
+# weights can be exchanged. A state that starts at zero cannot be ignored. In one
+# step nothing is fed back. This is no reproach: those tests ask whether an
+# operator is there. But a port that passes them may still be wrong in each of
+# the ways of the list.
 #
 # ## Ports of what nobody ships
 #
@@ -782,19 +807,22 @@ print(riddle("gru", "svany fgngr bs gur fgrc orsber"))
 # sequence is continued.
 # :::
 #
-# **3.** An Elman network. The input is right and so is the first step's product
-# with it. What is left?
+# **3.** An Elman network. Undo the tanh in the first step: by how much is the
+# pre-activation off, for each sequence (row) and unit?
 
 # %%
-third = riddle("elman", "erpheerag oVnf qebccrq".lower())
-print(third)
+v = load("elman/basic")
+bug = codecs.decode("erpheerag ovnf qebccrq", "rot13")
+outputs = PORTS["elman"][0](v.params, v.x, v.state0, bug)
+print(np.arctanh(outputs["y"][0]) - np.arctanh(v.arrays["y"][0]))
+print(v.params["b_h"])
 
 # %% [markdown]
 # :::{dropdown} Solution
-# The error is there from the first step on, in every sequence. The bias is half
-# of what it should be: there were two of them, and one was dropped. Ask with
-# `diagnose=True`: it says "biases halved", because the converter had spread the
-# bias over both.
+# Both rows are alike, and the sequences have different inputs and states. So what
+# is wrong depends on neither: it is the bias. The difference is minus one half of
+# it. There were two biases, over which a converter had spread ours, and the
+# second one was dropped. With its diagnosis, the comparison says "biases halved".
 # :::
 #
 # **4.** Write a port of your own network in another language, from the
