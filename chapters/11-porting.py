@@ -452,9 +452,10 @@ print(found)
 # conclusion reaches only as far back as the last array that was.
 #
 # **Step 3: look at the whole.** The figure has a row per array and a column per
-# step, and shows how many powers of ten each error is above its tolerance. One
-# wrong quantity infects others from the next step on. What stays blue in the
-# first column is not to blame.
+# step, and shows how many powers of ten each error is above its tolerance; where
+# there is no number, it is white. One wrong quantity infects what is computed
+# from it: $h$ and $y$ in the same step, all others from the next step on. What
+# stays blue in the first column is not to blame.
 
 # %% tags=["hide-input"]
 names, grid = over_time(found)
