@@ -6,11 +6,9 @@ a cell; as ``Sequential`` of ``RNN`` and as ``Bidirectional`` name them else.
 
 from __future__ import annotations
 
-import re
-
+from msref.ports.flax_paths import finder, namer
 from msref.ports.layout import Layout, Slot
-from msref.ports.network import Place
-from msref.ports.port import Found, Port
+from msref.ports.port import Port
 
 
 def _slots(gates: str, biases: dict[str, str]) -> tuple[Slot, ...]:
@@ -59,32 +57,10 @@ LAYOUTS = (
     ),
 )
 
-_WAYS = ("forward_rnn", "backward_rnn")
-
-
-def name(place: Place, slot: str, layer: str) -> str:
-    """Return ``hi/kernel``, ``layers_0/forward_rnn/cell/hi/kernel``."""
-    path = [f"layers_{place.layer}"] if place.n_layers > 1 else []
-    path += [_WAYS[place.direction]] if place.n_directions == 2 else []
-    return "/".join([*path, "cell", slot] if path else [slot])
-
-
-def find(full: str) -> Found | None:
-    """Return layer, direction and slot of a path."""
-    parts = re.fullmatch(
-        r"(?:params/)?(?:layers_(\d+)/)?(?:(forward|backward)_rnn/)?(?:cell/)?"
-        r"([^/]+/[^/]+)",
-        full,
-    )
-    if parts is None:
-        return None
-    return Found(parts[1] or "0", int(parts[2] == "backward"), parts[3])
-
-
 PORT = Port(
     key="flax",
     title="Flax linen",
     layouts=LAYOUTS,
-    name=name,
-    find=find,
+    name=namer("layers_"),
+    find=finder("layers_", before="params/"),
 )

@@ -6,11 +6,9 @@ for a cell; as ``Sequential`` of ``RNN`` and ``Bidirectional`` name them else.
 
 from __future__ import annotations
 
-import re
-
+from msref.ports.flax_paths import finder, namer
 from msref.ports.layout import Layout, Slot
-from msref.ports.network import Place
-from msref.ports.port import Found, Port
+from msref.ports.port import Port
 
 _NAMES = {"i": "i", "f": "f_", "g": "g", "o": "o"}  # if_: a word of Python
 
@@ -72,32 +70,10 @@ LAYOUTS = (
     ),
 )
 
-_WAYS = ("forward_rnn", "backward_rnn")
-
-
-def name(place: Place, slot: str, layer: str) -> str:
-    """Return ``dense_i/kernel``, ``layers/0/cell/dense_i/kernel``."""
-    path = [f"layers/{place.layer}"] if place.n_layers > 1 else []
-    path += [_WAYS[place.direction]] if place.n_directions == 2 else []
-    return "/".join([*path, "cell", slot] if path else [slot])
-
-
-def find(full: str) -> Found | None:
-    """Return layer, direction and slot of a path."""
-    parts = re.fullmatch(
-        r"(?:layers/(\d+)/)?(?:(forward|backward)_rnn/)?(?:cell/)?"
-        r"([^/]+/[^/]+)",
-        full,
-    )
-    if parts is None:
-        return None
-    return Found(parts[1] or "0", int(parts[2] == "backward"), parts[3])
-
-
 PORT = Port(
     key="nnx",
     title="Flax nnx",
     layouts=LAYOUTS,
-    name=name,
-    find=find,
+    name=namer("layers/"),
+    find=finder("layers/"),
 )
