@@ -41,6 +41,7 @@ from msref.architectures import (
     residual_indrnn,
     scan,
 )
+from msref.blas import threads
 from msref.dynamics import fixed_points, vaa, vaa_star
 from msref.pretraining import LAES, grow, warmup
 from msref.verification import verify
@@ -76,6 +77,7 @@ __all__ = [
     "ports",
     "residual_indrnn",
     "scan",
+    "threads",
     "vaa",
     "vaa_star",
     "vectors",
@@ -84,3 +86,6 @@ __all__ = [
 ]
 
 __version__ = version("msref")
+
+checkpointed = Checkpointed
+"""``msref.checkpointed(arch, segment)``, as one would say it."""

@@ -19,7 +19,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from msref.arrays import Arrays
+from msref.arrays import Arrays, on_host
 
 
 @contextlib.contextmanager
@@ -80,8 +80,13 @@ def read_json(path: Path | str) -> Any:
 def write_arrays(
     path: Path | str, arrays: Arrays, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named arrays and a few strings as ``.safetensors``."""
-    contiguous = {k: np.asarray(v, order="C") for k, v in arrays.items()}
+    """Write named arrays and a few strings as ``.safetensors``.
+
+    Where the arrays live does not show in the file.
+    """
+    contiguous = {
+        k: np.asarray(on_host(v), order="C") for k, v in arrays.items()
+    }
     data = save(contiguous, dict(metadata) if metadata else None)
     with whole(path) as file:
         file.write(_in_order(data))

@@ -8,6 +8,8 @@ equations.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -16,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from msref.arrays import Array, Arrays, namespace
+from msref.arrays import Array, Arrays, namespace, on_host
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -274,18 +276,22 @@ def check_backward(
     return xp, {name: dstate[name].copy() for name in shapes}
 
 
-def check_detached(detached: Array | None, n_time: int) -> None:
+def check_detached(detached: Array | None, n_time: int) -> Array | None:
     """Check which steps of a backward pass are detached; see ``LMN``.
+
+    Returns
+        the same on the host, since the loop over time asks at every step.
 
     Raises
         TypeError, ValueError: not (n_time,) of bool.
     """
     if detached is None:
-        return
+        return None
     _namespace_of("detached", detached)
     if detached.dtype != bool:
         raise TypeError(f"detached has dtype {detached.dtype}, expected bool")
     check_shape("detached", detached, (f"n_time={n_time}",), (n_time,))
+    return on_host(detached)
 
 
 def check_lengths(
@@ -298,7 +304,7 @@ def check_lengths(
     """
     if lengths is None:
         return None
-    lengths = np.asarray(lengths)
+    lengths = on_host(lengths)
     if lengths.shape != (n_batch,) or lengths.dtype.kind not in "iu":
         raise ValueError(
             f"lengths has shape {lengths.shape} and dtype {lengths.dtype},"
@@ -375,15 +381,26 @@ class NotFiniteError(ValueError):
     """NaN or infinity, where only finite numbers can be computed with."""
 
 
+LARGE = 2**20
+"""Numbers, from which on a sum is faster than an array of truth values, which
+would take a quarter of their memory."""
+
+
 def check_finite(name: str, array: Array, axes: tuple[str, ...]) -> None:
     """Refuse NaN and infinity, naming the first place.
 
     Raises
         NotFiniteError: there are some; a ValueError, too.
     """
-    finite = namespace(array).isfinite(array)
+    xp = namespace(array)
+    if array.size > LARGE:
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = array.sum()  # NaN and infinity stay in every sum
+        if bool(xp.isfinite(total)):
+            return
+    finite = xp.isfinite(array)
     if not bool(finite.all()):
-        first = [int(i) for i in np.argwhere(np.asarray(~finite))[0]]
+        first = [int(i) for i in np.argwhere(~on_host(finite))[0]]
         place = ", ".join(
             f"{axis}={i}" for axis, i in zip(axes, first, strict=True)
         )
@@ -391,6 +408,21 @@ def check_finite(name: str, array: Array, axes: tuple[str, ...]) -> None:
             f"{name} holds {float(array[tuple(first)])} at ({place}), expected"
             " finite numbers"
         )
+
+
+def all_finite(tree: Mapping[str, Array]) -> bool:
+    """Tell whether there is no NaN and no infinity in arrays of one side.
+
+    A device is asked once, and not for each array.
+    """
+    xp = namespace(*tree.values())
+    finite = [xp.isfinite(array).all() for array in tree.values()]
+    return bool(functools.reduce(operator.and_, finite, True))
+
+
+def axes_of(array: Array) -> tuple[str, ...]:
+    """Name the axes of an array that has no names for them."""
+    return tuple(f"axis {i}" for i in range(array.ndim))
 
 
 def check_tree(
@@ -405,13 +437,18 @@ def check_tree(
             f" {sorted(shapes)}: missing {missing}, unknown {unknown}"
         )
     for name, shape in shapes.items():
-        array = tree[name]
-        where = f"{label}['{name}']"
-        _namespace_of(where, array, like)
-        if array.shape != shape:
-            raise ValueError(
-                f"{where} has shape {array.shape}, expected {shape}"
-            )
-        check_float(where, array, like)
-        axes = tuple(f"axis {i}" for i in range(array.ndim))
-        check_finite(where, array, axes)
+        check_kind(f"{label}['{name}']", tree[name], shape, like)
+    if not all_finite(tree):
+        for name in shapes:
+            array = tree[name]
+            check_finite(f"{label}['{name}']", array, axes_of(array))
+
+
+def check_kind(
+    where: str, array: Array, shape: tuple[int, ...], like: Array
+) -> None:
+    """Require a shape, and the library and precision of ``like``."""
+    _namespace_of(where, array, like)
+    if array.shape != shape:
+        raise ValueError(f"{where} has shape {array.shape}, expected {shape}")
+    check_float(where, array, like)

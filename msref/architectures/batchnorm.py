@@ -168,7 +168,7 @@ class BatchNorm:
 
         The trace has m and v (n) once: they are those of every step.
         """
-        w = _shares(x.shape[0], x.shape[1], lengths)
+        w = xp.asarray(_shares(x.shape[0], x.shape[1], lengths))
         m = xp.sum(w * x, axis=(0, 1))  # (1)
         v = xp.sum(w * (x - m) ** 2, axis=(0, 1))  # (1)
         x_hat = (x - m) / xp.sqrt(v + self.eps)  # (2)

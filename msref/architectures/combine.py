@@ -438,7 +438,7 @@ class Bidirectional(_Combined):
         lengths: Array | None = None,
     ) -> tuple[Array, Arrays, Arrays]:
         """Run the specification of both parts over the whole sequence."""
-        R = reversal(x.shape[0], x.shape[1], lengths)
+        R = reversal(x.shape[0], x.shape[1], lengths, xp)
         p0, p1 = under("0", params), under("1", params)
         s0, s1 = under("0", state), under("1", state)
         y0, s0, trace0 = scan(self.parts[0], p0, x, s0, t0, xp, lengths)
@@ -456,7 +456,7 @@ class Bidirectional(_Combined):
     ) -> tuple[Array, Arrays, Arrays]:
         """Run both parts over the whole sequence."""
         xp, state = check_forward(self, params, x, state)
-        R = reversal(x.shape[0], x.shape[1], lengths)
+        R = reversal(x.shape[0], x.shape[1], lengths, xp)
         p0, p1 = under("0", params), under("1", params)
         s0, s1 = under("0", state), under("1", state)
         y0, s0, tape0 = run_forward(self.parts[0], p0, x, s0, t0, lengths)
@@ -473,8 +473,8 @@ class Bidirectional(_Combined):
         dstate: Arrays | None = None,
     ) -> Gradients:
         """Run both parts back through their own time."""
-        _, dstate = check_backward(self, tape, dy, dstate)
-        R = (tape["reversal"], _columns(dy.shape[1]))
+        xp, dstate = check_backward(self, tape, dy, dstate)
+        R = (tape["reversal"], xp.asarray(_columns(dy.shape[1])))
         n_0 = self.parts[0].n_out
         dy0, dy1 = dy[..., :n_0], dy[..., n_0:][R]  # (1')
         grads = [
@@ -492,13 +492,17 @@ class Bidirectional(_Combined):
 
 
 def reversal(
-    n_time: int, n_batch: int, lengths: Array | None = None
+    n_time: int,
+    n_batch: int,
+    lengths: Array | None = None,
+    xp: ModuleType = np,
 ) -> tuple[Array, Array]:
     """Return the index R such that ``x[R]`` reverses each sequence.
 
     Arguments
         lengths: (n_batch,) integers in 1..n_time; ``None`` for n_time.
             Frames from ``lengths[b]`` on stay where they are.
+        xp: the library of x.
 
     Raises
         ValueError: lengths of a wrong shape, kind or range.
@@ -506,8 +510,10 @@ def reversal(
     t = np.arange(n_time)[:, None]
     lengths = check_lengths(lengths, n_time, n_batch)
     if lengths is None:
-        return np.repeat(t[::-1], n_batch, axis=1), _columns(n_batch)
-    return np.where(t < lengths, lengths - 1 - t, t), _columns(n_batch)
+        source = np.repeat(t[::-1], n_batch, axis=1)
+    else:
+        source = np.where(t < lengths, lengths - 1 - t, t)
+    return xp.asarray(source), xp.asarray(_columns(n_batch))
 
 
 def _columns(n_batch: int) -> Array:

@@ -33,11 +33,13 @@ class Setting:
         seeds: one run of every random job for each.
         data: folder or file of the canonical music sets; ``None`` for what
             msref has itself.
+        device: where trainings and warm-ups compute; see ``msref.arrays``.
     """
 
     scale: str = "quick"
     seeds: tuple[int, ...] = (0,)
     data: Path | None = None
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.scale not in ("quick", "full"):

@@ -13,6 +13,7 @@ import numpy as np
 from msref.architectures import Checkpointed, DuRNN, plain_indrnn
 from msref.arrays import Array, Arrays, under
 from msref.claims.base import Result, generator
+from msref.claims.device import fit
 from msref.claims.memory import peak_memory
 from msref.claims.networks import (
     DUAL_KINDS,
@@ -32,7 +33,6 @@ from msref.training import (
     Pair,
     Slowed,
     clip_by_global_norm,
-    fit,
 )
 
 CONSTANT = 1.0 / 6.0

@@ -29,7 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from msref import files
+from msref.arrays import on_device
 from msref.claims.base import Job, Paper, Result, Setting
+from msref.claims.device import compute_on
 
 WORKERS = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -70,12 +72,15 @@ def reproduce(
     Raises
         OSError: the folder cannot be written to.
         ValueError: settings or data that cannot be.
+        ModuleNotFoundError, NoGPUError: a device that is not there.
     """
     if setting.data is not None and not paper.takes_data:
         raise ValueError(
             f"data is {setting.data}, expected none: {paper.name} has data of"
             " its own"
         )
+    device = setting.device
+    on_device(device)  # it is there
     jobs = paper.jobs(setting)
     (folder / "jobs").mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
@@ -91,8 +96,10 @@ def reproduce(
     if paper.prepare is not None:
         paper.prepare(missing)
     for job, result, seconds in itertools.chain(
-        _run_all([job for job in missing if job.alone], folder, 1),
-        _run_all([job for job in missing if not job.alone], folder, workers),
+        _run_all([job for job in missing if job.alone], folder, 1, device),
+        _run_all(
+            [job for job in missing if not job.alone], folder, workers, device
+        ),
     ):
         done[job.key] = {
             "fingerprint": job.fingerprint,
@@ -120,7 +127,8 @@ def reproduce(
             name: version(name) for name in ("msref", "numpy", "scipy")
         }
         | {"python": platform.python_version()},
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}"
+        + ("" if device == "cpu" else f", trainings on {device}"),
         "seconds": round(sum(done[job.key]["seconds"] for job in jobs), 1),
         "seconds_of_this_run": round(time.perf_counter() - start, 1),
         "jobs_taken_over": n_reused,
@@ -157,7 +165,7 @@ def _finished(jobs: list[Job], folder: Path) -> dict[str, Any]:
 
 
 def _run_all(
-    jobs: list[Job], folder: Path, workers: int | None
+    jobs: list[Job], folder: Path, workers: int | None, device: str
 ) -> Iterator[tuple[Job, Result, float]]:
     """Yield job, result and seconds in the order in which jobs end."""
     if not jobs:
@@ -165,7 +173,10 @@ def _run_all(
     n_workers = min(workers or os.cpu_count() or 1, len(jobs))
     with _environment():
         pool = ProcessPoolExecutor(
-            n_workers, mp_context=get_context("spawn"), initializer=_end_with_us
+            n_workers,
+            mp_context=get_context("spawn"),
+            initializer=_begin,
+            initargs=(device,),
         )
         try:
             running = {
@@ -191,6 +202,12 @@ def _run_all(
                 process.terminate()
             raise
         pool.shutdown()
+
+
+def _begin(device: str) -> None:
+    """Prepare this worker."""
+    compute_on(device)
+    _end_with_us()
 
 
 def _end_with_us() -> None:

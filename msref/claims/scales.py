@@ -15,6 +15,7 @@ import numpy as np
 from msref.architectures import LMN, LSTM, ClockworkRNN, Elman, MultiScaleLMN
 from msref.arrays import Array, Arrays, under
 from msref.claims.base import Result, generator
+from msref.claims.device import fit
 from msref.claims.memory import recoverability
 from msref.claims.networks import DUAL_KINDS, constraints_of, core_of
 from msref.data import (
@@ -41,7 +42,6 @@ from msref.training import (
     Model,
     Pair,
     evaluate,
-    fit,
 )
 
 CLIP = 10.0  # the authors' code

@@ -12,6 +12,7 @@ import numpy as np
 from msref.architectures import LMN, LSTM, ULM, Elman
 from msref.arrays import Array, Arrays
 from msref.claims.base import Result, generator
+from msref.claims.device import fit
 from msref.claims.memory import music
 from msref.claims.networks import DUAL_KINDS, constraints_of, core_of
 from msref.data import next_frame
@@ -29,7 +30,6 @@ from msref.training import (
     Model,
     Pair,
     evaluate,
-    fit,
 )
 
 N_NOTES = 88

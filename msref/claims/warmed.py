@@ -20,11 +20,12 @@ import numpy.typing as npt
 from msref.architectures import BRC, GRU, LSTM, MGU, NBRC, Stack
 from msref.arrays import Array, Arrays, under
 from msref.claims.base import Result, generator
+from msref.claims.device import fit, warmup
 from msref.claims.scales import CLIP
 from msref.data import TMaze, copy_first_input, denoising
 from msref.dynamics import explore, multistability
 from msref.files import read_json, write_json
-from msref.pretraining import Warmup, double_layer, warmup
+from msref.pretraining import Warmup, double_layer
 from msref.training import (
     Adam,
     DivergedError,
@@ -33,7 +34,6 @@ from msref.training import (
     Pair,
     QLearning,
     evaluate,
-    fit,
 )
 
 KINDS = {

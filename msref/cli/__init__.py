@@ -13,6 +13,8 @@ from typing import Annotated
 
 import typer
 
+from msref.blas import one_thread_unless_chosen
+from msref.cli.bench import bench_command
 from msref.cli.book import book_command
 from msref.cli.data import data_app
 from msref.cli.port import port_command
@@ -29,6 +31,7 @@ app = typer.Typer(
 )
 app.command("verify")(verify_command)
 app.command("reproduce")(reproduce_command)
+app.command("bench")(bench_command)
 app.command("book")(book_command)
 app.command("port")(port_command)
 app.add_typer(data_app, name="data", help="Data sets inside packages.")
@@ -38,7 +41,8 @@ app.add_typer(vectors_app, name="vectors", help="Ground truth to port from.")
 def main() -> None:
     """Run the command line; wrong input ends in one line and exit code 2."""
     try:
-        code = app(standalone_mode=False) or 0
+        with one_thread_unless_chosen():
+            code = app(standalone_mode=False) or 0
         if code == 130:
             _say("interrupted; reproduce goes on where it was", code)
         sys.exit(code)

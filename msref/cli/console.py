@@ -20,10 +20,31 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from msref.arrays import on_device
+
 out = Console(markup=False)
 err = Console(stderr=True, markup=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def existing_device(device: str) -> str:
+    """Return a device that is there; the parser's last word on --device.
+
+    Raises
+        ValueError, ModuleNotFoundError, NoGPUError: as ``on_device``.
+    """
+    on_device(device)
+    return device
+
+
+Device = Annotated[
+    str,
+    typer.Option(
+        callback=existing_device,
+        help="Where passes compute: cpu, or cuda (extra: gpu).",
+    ),
+]
 
 
 def plain_table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from msref.cli.console import Json, bar, out, print_json, writable
+from msref.cli.console import Device, Json, bar, out, print_json, writable
 
 
 def reproduce_command(
@@ -40,6 +40,7 @@ def reproduce_command(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Take nothing over from before.")
     ] = False,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Measure the claims of the papers, beside what they published.
@@ -67,9 +68,11 @@ def reproduce_command(
         if scale not in paper.seeds:
             raise ValueError(f"scale is {scale!r}, expected quick or full")
         setting = Setting(
-            scale, tuple(range(seeds or paper.seeds[scale])), data
+            scale, tuple(range(seeds or paper.seeds[scale])), data, device
         )
-        run = "-".join([name, scale, *([data.stem.lower()] if data else [])])
+        parts = [name, scale, *([data.stem.lower()] if data else [])]
+        # Runs of two devices are kept apart: they round differently.
+        run = "-".join([*parts, *([device] if device != "cpu" else [])])
         where = writable(folder / run)
         with bar(f"reproduce {name}", 1, as_json) as show:
             told.append(

@@ -16,7 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from msref.architectures import REGISTRY
-from msref.cli.console import Json, bar, out, plain_table, print_json
+from msref.cli.console import (
+    Device,
+    Json,
+    bar,
+    out,
+    plain_table,
+    print_json,
+)
 from msref.verification import AUTOGRAD, COMPLEX_STEP, Report, verify
 from msref.verification.load import load
 from msref.verification.mutants import Trial, power
@@ -47,11 +54,14 @@ def verify_command(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="A row per array.")
     ] = False,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Hold every forward and backward pass against independent witnesses."""
     if dtype not in ("float64", "float32"):
         raise ValueError(f"dtype is {dtype!r}, expected float64 or float32")
+    if planted and device != "cpu":
+        raise ValueError(f"device is {device!r}, but --power runs on the cpu")
     archs: list[tuple[str, Any]] = []
     for name in names or REGISTRY:
         with _crashes_of(name, code=2):
@@ -73,6 +83,7 @@ def verify_command(
                     cases=cases,
                     seed=seed,
                     dtype=np.dtype(dtype),
+                    device=device,
                     progress=one_more,
                 )
             reports.append(report)
@@ -85,6 +96,7 @@ def verify_command(
                 "ok": ok,
                 "relative_error": worst if np.isfinite(worst) else str(worst),
                 "dtype": dtype,
+                "device": device,
                 "reports": told,
             }
         )
@@ -92,7 +104,7 @@ def verify_command(
         for report in reports:
             if verbose or not report.ok:
                 out.print(report, "")
-        out.print(_summary(archs, reports))
+        out.print(_summary(reports, device))
         for report in reports:
             for note in report.notes:
                 out.print(Text(f"{report.name}: {note}", "yellow"))
@@ -100,7 +112,7 @@ def verify_command(
         raise typer.Exit(1)
 
 
-def _summary(archs: list[tuple[str, Any]], reports: list[Report]) -> Table:
+def _summary(reports: list[Report], device: str) -> Table:
     numbers = ("arrays", "cases", AUTOGRAD, COMPLEX_STEP, "seconds")
     table = plain_table("verdict", "network", *numbers, numbers=numbers)
     for report in reports:
@@ -116,6 +128,8 @@ def _summary(archs: list[tuple[str, Any]], reports: list[Report]) -> Table:
     table.caption = (
         "largest relative error of any array, against each witness of step"
     )
+    if device != "cpu":
+        table.caption += f"; passes on {device}, witnesses on the cpu"
     return table
 
 

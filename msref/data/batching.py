@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from msref.arrays import Array
+from msref.arrays import Array, as_array, namespace, on_host
 
 
 def pad(
@@ -25,7 +25,8 @@ def pad(
 
     Returns
         ``x`` (n_time, n_batch, n_in), n_time that of the longest sequence,
-        and ``lengths`` (n_batch,) of int.
+        where the sequences live, and ``lengths`` (n_batch,) of int, on the
+        host.
 
     Raises
         ValueError: there is no sequence, or one of them is empty, is not
@@ -34,7 +35,7 @@ def pad(
     checked = _checked(sequences)
     lengths = np.array([len(sequence) for sequence in checked])
     shape = (lengths.max(), len(checked), checked[0].shape[1])
-    x = np.zeros(shape, dtype)
+    x = namespace(*checked).zeros(shape, dtype)
     for b, sequence in enumerate(checked):
         x[: len(sequence), b] = sequence
     return x, lengths
@@ -129,7 +130,7 @@ def minibatches(
 
 def _checked(sequences: Sequence[npt.ArrayLike]) -> list[Array]:
     """Return the sequences as arrays (n_time_b, n_in) with one n_in."""
-    arrays = [np.asarray(sequence) for sequence in sequences]
+    arrays = [as_array(sequence) for sequence in sequences]
     if not arrays:
         raise ValueError("sequences is empty, expected at least one")
     for i, array in enumerate(arrays):
@@ -146,8 +147,8 @@ def _checked(sequences: Sequence[npt.ArrayLike]) -> list[Array]:
                 f"sequences[{i}] has shape {array.shape}, expected"
                 f" (n_time, n_in={n_in}) as sequences[0]"
             )
-        if not np.isfinite(array).all():
-            t, k = np.argwhere(~np.isfinite(array))[0]
+        if not namespace(array).isfinite(array).all():
+            t, k = np.argwhere(~np.isfinite(on_host(array)))[0]
             raise ValueError(
                 f"sequences[{i}] is {array[t, k]} at time {t}, input {k},"
                 " expected finite numbers"

@@ -1,7 +1,7 @@
 """What a recurrent network does over time: gradients, fixed points, attractors.
 
-Everything here is measured in float64 and on NumPy arrays. The networks'
-own passes do the work; nothing is differentiated by machine.
+Everything here is measured in float64, where the parameters live. The
+networks' own passes do the work; nothing is differentiated by machine.
 """
 
 from msref.dynamics.attractors import (

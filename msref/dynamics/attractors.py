@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msref.architectures.base import check_sizes
-from msref.arrays import Array, Arrays
+from msref.arrays import Array, Arrays, on_host
 from msref.dynamics.multistability import clusters, vaa
 from msref.dynamics.stabilising import (
     Start,
@@ -187,7 +187,8 @@ def explore(
     spaced = np.rint(np.geomspace(1, n_steps, N_SHOWN)).astype(int)
     moments = tuple(sorted({0, n_steps, *map(int, spaced)}))
     sequences, start = drawn(arch, inputs, rng, 1, n_states, whole=whole)
-    way = followed(arch, params, sequences, start, moments, progress)[:, 0]
+    way = followed(arch, params, sequences, start, moments, progress)
+    way = on_host(way)[:, 0]
     labels, n_groups = clusters(way[-1], tolerance)
     first = [int(np.argmax(labels == k)) for k in range(n_groups)]
     centre, directions, explained = _principal(way.reshape(-1, way.shape[-1]))

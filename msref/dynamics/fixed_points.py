@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from msref.architectures.base import check_forward, check_shape, check_sizes
-from msref.arrays import Array, Arrays
+from msref.arrays import Array, Arrays, beside, moved, namespace, on_host
 from msref.dynamics.jacobian import pulled_back
 from msref.dynamics.multistability import clusters
 from msref.dynamics.newton import newton
@@ -37,7 +37,7 @@ class FixedPoint:
     """A state that a step, or a whole period, leads back to itself.
 
     Attributes
-        state: its arrays, each (·,).
+        state: its arrays, each (·,), where the parameters live.
         residual: ||state' - state||_2.
         eigenvalues: of the Jacobian there, (n_state,) complex, the largest
             in magnitude first.
@@ -125,10 +125,12 @@ def fixed_points(
     if not 0 < tolerance < np.inf:
         raise ValueError(f"tolerance is {tolerance}, expected above 0")
     check_sizes(n_iterations=n_iterations)
-    params, x = widened(params), wide(np.asarray(x))
+    params = widened(params)
+    xp = namespace(*params.values())
+    x = wide(moved(x, xp))
     check_shape("x", x, (f"n_in={arch.n_in}",), (arch.n_in,))
-    starts = _starts(arch, states, rng, n_starts)
-    frames = np.broadcast_to(x, (1, len(next(iter(starts.values()))), len(x)))
+    starts = beside(_starts(arch, states, rng, n_starts), x)
+    frames = xp.broadcast_to(x, (1, len(next(iter(starts.values()))), len(x)))
     check_forward(arch, params, frames, starts)
 
     F = Period(arch, params, x, period(arch))
@@ -137,13 +139,13 @@ def fixed_points(
     )
     if not found.any():
         return ()
-    s, residual = s[found], residual[found]
+    s, residual = s[xp.asarray(np.flatnonzero(found))], residual[found]
     labels, n_points = clusters(s, APART)
     points = []
     for label in range(n_points):
         members = np.flatnonzero(labels == label)
-        best = members[residual[members].argmin()]
-        J = F.jacobian(s[best : best + 1]).reshape(n_state, n_state)
+        best = int(members[residual[members].argmin()])
+        J = on_host(F.jacobian(s[best : best + 1]).reshape(n_state, n_state))
         eigenvalues = np.linalg.eigvals(J).astype(complex)
         eigenvalues = eigenvalues[np.argsort(-np.abs(eigenvalues))]
         points.append(
@@ -176,7 +178,9 @@ class Period:
     def jacobian(self, s: Array) -> Array:
         """Return J (n, n_state, n_state)."""
         x = self._frame(len(s))
-        rows = np.broadcast_to(np.eye(s.shape[1]), (len(s), *2 * s.shape[1:]))
+        xp = namespace(s)
+        shape = (len(s), *2 * s.shape[1:])
+        rows: Array = xp.broadcast_to(xp.eye(s.shape[1]), shape)
         steps = list(enumerate(self._states(s)[:-1]))
         for k, before in reversed(steps):
             t = self.n_steps + k
@@ -195,7 +199,8 @@ class Period:
         return all_states
 
     def _frame(self, n: int) -> Array:
-        return np.repeat(self.x[None], n, axis=0)
+        frames: Array = namespace(self.x).repeat(self.x[None], n, axis=0)
+        return frames
 
 
 def _kind(eigenvalues: Array) -> str:

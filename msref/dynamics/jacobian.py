@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from msref.architectures.base import check_forward
-from msref.arrays import Array, Arrays
+from msref.arrays import Array, Arrays, as_array, namespace
 from msref.dynamics.states import joined, separated, size
 
 LARGEST = 2**21
@@ -45,13 +43,14 @@ def jacobian(
         n_state times a forward and a backward pass of one step.
     """
     n_state = size(arch)
-    if np.ndim(x) == 1:
-        alone = {name: np.asarray(s)[None] for name, s in state.items()}
-        found: Array = jacobian(arch, params, np.asarray(x)[None], alone, t)[0]
+    x = as_array(x)
+    if x.ndim == 1:
+        alone = {name: as_array(s)[None] for name, s in state.items()}
+        found: Array = jacobian(arch, params, x[None], alone, t)[0]
         return found
-    check_forward(arch, params, x[None], state)
-    units = np.eye(n_state, dtype=x.dtype)
-    every = np.broadcast_to(units, (len(x), n_state, n_state))
+    xp, _ = check_forward(arch, params, x[None], state)
+    units = xp.eye(n_state, dtype=x.dtype)
+    every = xp.broadcast_to(units, (len(x), n_state, n_state))
     return pulled_back(arch, params, x, joined(arch, state), t, every)
 
 
@@ -73,13 +72,14 @@ def pulled_back(
     """
     n_batch, n_rows, n_state = rows.shape
     n_at_once = max(1, LARGEST // (n_rows * n_state))
-    found = np.empty(rows.shape, rows.dtype)
+    xp = namespace(rows)
+    found: Array = xp.empty(rows.shape, rows.dtype)
     for start in range(0, n_batch, n_at_once):
         now = slice(start, start + n_at_once)
-        x_each = np.repeat(x[now], n_rows, axis=0)
-        before = separated(arch, np.repeat(state[now], n_rows, axis=0))
+        x_each = xp.repeat(x[now], n_rows, axis=0)
+        before = separated(arch, xp.repeat(state[now], n_rows, axis=0))
         _, _, tape = arch.forward(params, x_each[None], before, t)
-        dy = np.zeros((1, len(x_each), arch.n_out), rows.dtype)
+        dy = xp.zeros((1, len(x_each), arch.n_out), rows.dtype)
         dstate = separated(arch, rows[now].reshape(-1, n_state))
         d_before = arch.backward(params, tape, dy, dstate).state
         found[now] = joined(arch, d_before).reshape(-1, n_rows, n_state)

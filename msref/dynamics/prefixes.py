@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from msref.arrays import Array, Arrays
+from msref.arrays import Array, Arrays, namespace
 
 Run: TypeAlias = Callable[[slice, Array, Arrays], Arrays]
 """A stretch of time, the rows (n,) that run through it, their state before
@@ -23,16 +23,19 @@ def after_prefixes(run: Run, cuts: Array, state: Arrays) -> Arrays:
 
     Arguments
         run: called for each stretch, in the order of time.
-        cuts: (n_rows,) of int, at least 1.
+        cuts: (n_rows,) of int, at least 1; on the host.
         state: before the first frame, each array (n_rows, ·).
     """
-    found = {name: np.empty_like(value) for name, value in state.items()}
+    xp = namespace(*state.values())
+    found = {name: xp.empty_like(value) for name, value in state.items()}
     rows, start = np.arange(len(cuts)), 0
     for end in np.unique(cuts).tolist():
         state = run(slice(start, end), rows, state)
         over = cuts[rows] == end
+        ended, going = (xp.asarray(np.flatnonzero(at)) for at in (over, ~over))
+        theirs = xp.asarray(rows[over])
         for name, value in state.items():
-            found[name][rows[over]] = value[over]
-        state = {name: value[~over] for name, value in state.items()}
+            found[name][theirs] = value[ended]
+        state = {name: value[going] for name, value in state.items()}
         rows, start = rows[~over], end
     return found

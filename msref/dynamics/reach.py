@@ -18,7 +18,7 @@ from msref.architectures import (
 )
 from msref.architectures.base import check_forward
 from msref.architectures.residual import Residual
-from msref.arrays import Array, Arrays, under
+from msref.arrays import Array, Arrays, on_host, to_device, under
 from msref.dynamics.jacobian import pulled_back
 from msref.dynamics.states import joined, size, slices, wide, widened
 from msref.progress import bar
@@ -84,8 +84,8 @@ def gradient_reach(
         progress: show a bar; ``None`` for where stderr is a terminal.
 
     Returns
-        the norms, in float64 whatever came in. What lies outside its range
-        is 0 or infinity there.
+        the norms, in float64 whatever came in, computed on the host. What
+        lies outside its range is 0 or infinity there.
 
     Raises
         TypeError, ValueError: arguments that do not fit the network; a
@@ -102,8 +102,9 @@ def gradient_reach(
         (name,) = where
     if name is not None and name not in where:
         raise ValueError(f"name is {name!r}, expected one of {list(where)}")
-    params, x = widened(params), wide(x)
-    state = None if state is None else widened(state)
+    params, x = widened(to_device(params, "cpu")), wide(on_host(x))
+    if state is not None:
+        state = widened(to_device(state, "cpu"))
     _, state = check_forward(arch, params, x, state)
     chosen = _checked_lags(lags, len(x))
     n_state = size(arch)

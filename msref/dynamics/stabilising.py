@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from msref.architectures.base import check_sizes
-from msref.arrays import Array, Arrays
+from msref.architectures.base import all_finite, check_sizes
+from msref.arrays import Array, Arrays, moved, namespace, on_host
 from msref.data.batching import pad
 from msref.dynamics.prefixes import after_prefixes
 from msref.dynamics.states import joined, period, widened
@@ -69,9 +69,9 @@ def stabilise(
         progress: show a bar; ``None`` for where stderr is a terminal.
 
     Returns
-        (n_m, n_estimates, n_states, n_state) of float64, whatever came in;
-        all arrays of the state as one vector, see ``slices`` of the network
-        that ran.
+        (n_m, n_estimates, n_states, n_state) of float64, whatever came in,
+        where the parameters live; all arrays of the state as one vector, see
+        ``slices`` of the network that ran.
 
     Raises
         TypeError, ValueError: arguments that do not fit the network; a
@@ -109,11 +109,15 @@ def drawn(
     *,
     whole: bool,
 ) -> tuple[Array, Start]:
-    """Return the sequences (n_time, n_sequences, n_in), and draw starts."""
+    """Return the sequences (n_time, n_sequences, n_in), and draw starts.
+
+    Both are on the host.
+    """
     check_sizes(n_estimates=n_estimates, n_states=n_states)
-    if isinstance(inputs, np.ndarray) and inputs.ndim == 3:
-        inputs = inputs.swapaxes(0, 1)  # a sequence, not a frame, is an item
-    x, lengths = pad(list(inputs))
+    items: Any = inputs
+    if getattr(inputs, "ndim", 0) == 3:
+        items = items.swapaxes(0, 1)  # a sequence, not a frame, is an item
+    x, lengths = pad([on_host(sequence) for sequence in items])
     if x.shape[2] != arch.n_in:
         raise ValueError(
             f"inputs[0] has {x.shape[2]} units, expected n_in={arch.n_in}"
@@ -138,24 +142,29 @@ def followed(
 ) -> Array:
     """Return the states at the moments, (n_m, n_estimates, n_states, ·)."""
     params, shape = widened(params), start.which.shape
+    xp = namespace(*params.values())
     z = np.repeat(start.z, shape[1], axis=0)
     frames = x[:, start.which.ravel()]
     frames, ends = _waiting(frames, start.cuts.ravel(), z, period(arch))
+    frames, z = moved(frames, xp), moved(z, xp)
     with bar(progress, "to the attractors", moments[-1]) as show:
 
         def run(now: slice, rows: Array, state: Arrays) -> Arrays:
-            return _run(arch, params, frames[now, rows], state, now.start)
+            theirs = frames[now, xp.asarray(rows)]
+            return _run(arch, params, theirs, state, now.start)
 
-        state = after_prefixes(run, ends, arch.initial_state(len(ends)))
+        zeros = arch.initial_state(len(ends), xp=xp)
+        state = after_prefixes(run, ends, zeros)
         t0, done, found = int(ends.max()), 0, []
         for moment in moments:
-            constant = np.broadcast_to(z, (moment - done, *z.shape))
+            constant = xp.broadcast_to(z, (moment - done, *z.shape))
             state = _run(
                 arch, params, constant, state, t0 + done, lambda t: show(t - t0)
             )
             done = moment
             found.append(joined(arch, state).reshape(*shape, -1))
-    return np.stack(found)
+    states: Array = xp.stack(found)
+    return states
 
 
 def _waiting(
@@ -184,7 +193,7 @@ def _run(
         now = frames[start : start + n_at_once]
         with np.errstate(over="ignore", invalid="ignore"):
             _, state, _ = arch.forward(params, now, state, t0 + start)
-        if not np.isfinite(joined(arch, state)).all():
+        if not all_finite(state):
             raise ValueError(
                 f"the state is no longer finite {t0 + start + len(now)} steps"
                 " after the beginning: it grows, and reaches no attractor"

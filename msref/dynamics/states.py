@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from msref.architectures import Clock, is_causal
-from msref.arrays import Array, Arrays
+from msref.arrays import Array, Arrays, namespace
 
 
 def slices(arch: Any) -> dict[str, slice]:
@@ -41,7 +41,9 @@ def size(arch: Any) -> int:
 
 def joined(arch: Any, state: Arrays) -> Array:
     """Return a state's arrays (…, ·) as one vector (…, n_state)."""
-    return np.concatenate([state[name] for name in slices(arch)], axis=-1)
+    xp = namespace(*state.values())
+    vector: Array = xp.concatenate([state[k] for k in slices(arch)], axis=-1)
+    return vector
 
 
 def separated(arch: Any, vector: Array) -> Arrays:

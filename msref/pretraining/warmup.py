@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from msref.architectures import Parallel
 from msref.architectures.base import check_sizes
-from msref.arrays import Array, Arrays, prefixed, under
+from msref.arrays import Array, Arrays, moved, namespace, prefixed, under
 from msref.data.batching import minibatches, pad
 from msref.dynamics.trained import trained
 from msref.pretraining.laes_sequences import AnySequences, as_sequences
@@ -99,7 +98,8 @@ def warmup(
         progress: show a bar; ``None`` for where stderr is a terminal.
 
     Returns
-        new parameters, and the record.
+        new parameters, where the old ones live, and the record. What is
+        drawn is drawn on the host.
 
     Raises
         TypeError, ValueError: arguments that do not fit, a network that
@@ -165,7 +165,7 @@ def warmup(
         raise ValueError("all of the core is frozen, expected a part to learn")
     optimiser = Adam(rate)
     state = optimiser.init(learned)
-    dtype = next(iter(learned.values())).dtype
+    like = next(iter(learned.values()))
     batches = _batches(len(frames), n_batch, rng)
 
     began = time.perf_counter()
@@ -175,7 +175,7 @@ def warmup(
         for k in range(n_steps):
             batch = [frames[i] for i in next(batches)]
             most = min(1 + increment * k, longest)
-            point = _draw(batch, layers, most, rng, dtype, whole)
+            point = _draw(batch, layers, most, rng, like, whole)
             lengths[k] = point.n_stable
             with placed(f"step {k + 1}"):
                 loss[k], grads, V[k] = warmup_loss(
@@ -238,17 +238,20 @@ def _draw(
     layers: list[Layer],
     most: int,
     rng: np.random.Generator,
-    dtype: npt.DTypeLike,
+    like: Array,
     whole: bool,
 ) -> _Point:
-    """Draw M, cuts and constant inputs, in this order."""
+    """Draw M, cuts and constant inputs, in this order, for a parameter."""
     n_stable = int(rng.integers(1, most, endpoint=True))
     cuts = np.array([len(x) for x in batch])
     if not whole:
         cuts = rng.integers(1, cuts, endpoint=True)
     z = [rng.standard_normal(layer.arch.n_in) for layer in layers]
-    x, _ = pad([x[:cut] for x, cut in zip(batch, cuts, strict=True)], dtype)
-    return _Point(x, cuts, [z_l.astype(dtype) for z_l in z], n_stable)
+    prefixes = [x[:cut] for x, cut in zip(batch, cuts, strict=True)]
+    xp, dtype = namespace(like), like.dtype
+    x = moved(pad(prefixes, dtype)[0], xp)
+    z = [moved(z_l.astype(dtype), xp) for z_l in z]
+    return _Point(x, cuts, z, n_stable)
 
 
 def _batches(

@@ -13,7 +13,7 @@ from msref.architectures.base import (
     check_sizes,
     check_tree,
 )
-from msref.arrays import Array, Arrays
+from msref.arrays import Array, Arrays, namespace, on_host
 from msref.dynamics import vaa_star
 from msref.dynamics.states import joined, separated
 from msref.pretraining.warmup_layers import Layer, remembering
@@ -65,7 +65,7 @@ def warmup_loss(
     Arguments
         arch: a causal network.
         x: (n_time, n_batch, n_in); frames from the cut on are not read.
-        cuts: (n_batch,) of int in 1 .. n_time.
+        cuts: (n_batch,) of int in 1 .. n_time, on either side.
         z: for each layer (n_in,), of that layer.
         n_stable: M, at least 1.
         target: for V_j, which lies between 1 / n_batch and 1.
@@ -87,14 +87,16 @@ def warmup_loss(
     """
     layers = remembering(arch, partial)
     check_goal(target, tolerance)
+    cuts = on_host(cuts)
     _check(arch, params, x, cuts, z, n_stable, layers)
+    xp = namespace(x)
     order = np.argsort(-cuts, kind="stable")  # those that run on come first
-    x, cuts = x[:, order], cuts[order]
+    x, cuts = x[:, xp.asarray(order)], cuts[order]
     with placed("the run to the cuts"):
         segments, s = to_the_cuts(arch, params, x, cuts)  # (1)
 
-    grads = {name: np.zeros_like(value) for name, value in params.items()}
-    ds = {name: np.zeros_like(value) for name, value in s.items()}
+    grads = {name: xp.zeros_like(value) for name, value in params.items()}
+    ds = {name: xp.zeros_like(value) for name, value in s.items()}
     V = np.zeros(len(layers))
     for j, layer in enumerate(layers):
         with placed(f"layer {j}, {n_stable} steps of constant input"):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from msref.arrays import Array, Arrays
+from msref.arrays import Array, Arrays, namespace
 from msref.dynamics.prefixes import after_prefixes
 from msref.dynamics.states import period
 from msref.pretraining.warmup_layers import Layer
@@ -30,7 +30,8 @@ def to_the_cuts(
     """Run each sequence to its cut; keep the states there.
 
     Arguments
-        cuts: the largest first, so that a segment runs the first rows.
+        cuts: the largest first, so that a segment runs the first rows; on
+            the host.
     """
     segments: list[Segment] = []
 
@@ -40,7 +41,7 @@ def to_the_cuts(
         segments.append(Segment(tape, y.shape))
         return state
 
-    start = arch.initial_state(len(cuts), x.dtype)
+    start = arch.initial_state(len(cuts), x.dtype, namespace(x))
     return segments, after_prefixes(run, cuts, start)
 
 
@@ -52,14 +53,15 @@ def back_from_the_cuts(
     grads: Arrays,
 ) -> None:
     """Add to ``grads`` what the states at the cuts owe to the parameters."""
+    xp = namespace(*dreached.values())
     carried = {name: value[:0] for name, value in dreached.items()}
     for tape, shape in reversed(segments):
         # Those that run on hand back a gradient; the others are at their cut.
         dstate = {
-            name: np.concatenate([d_on, dreached[name][len(d_on) : shape[1]]])
+            name: xp.concatenate([d_on, dreached[name][len(d_on) : shape[1]]])
             for name, d_on in carried.items()
         }
-        dy = np.zeros(shape, tape["x"].dtype)
+        dy = xp.zeros(shape, tape["x"].dtype)
         found = arch.backward(params, tape, dy, dstate)
         carried = found.state
         for name, value in found.params.items():
@@ -87,14 +89,15 @@ def alone(
 ) -> tuple[list[Run], Arrays]:
     """Run a layer on a constant input, from the states at the cuts."""
     p, start = layer.own(params), layer.own(reached)
-    final = {name: np.empty_like(value) for name, value in start.items()}
+    xp = namespace(z)
+    final = {name: xp.empty_like(value) for name, value in start.items()}
     phase = cuts % period(layer.arch)
     runs = []
     for now in np.unique(phase):
-        rows = np.flatnonzero(phase == now)
-        x = np.broadcast_to(z, (n_stable, len(rows), len(z)))
+        these = np.flatnonzero(phase == now)
+        t0, rows = int(cuts[these[0]]), xp.asarray(these)
+        x = xp.broadcast_to(z, (n_stable, len(these), len(z)))
         state = {name: value[rows] for name, value in start.items()}
-        t0 = int(cuts[rows[0]])
         y, state, tape = layer.arch.forward(p, x, state, t0)
         runs.append(Run(tape, y.shape, rows))
         for name, value in state.items():
@@ -112,9 +115,10 @@ def back_alone(
 ) -> None:
     """Add to ``grads`` and ``dreached`` what the final states owe to them."""
     p = layer.own(params)
+    xp = namespace(*dfinal.values())
     for tape, shape, rows in runs:
         dstate = {name: value[rows] for name, value in dfinal.items()}
-        dy = np.zeros(shape, tape["x"].dtype)
+        dy = xp.zeros(shape, tape["x"].dtype)
         found = layer.arch.backward(p, tape, dy, dstate)
         for name, value in found.params.items():
             grads[f"{layer.path}{name}"] += value

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msref.architectures.base import check_finite, check_shape
-from msref.arrays import Array, namespace
+from msref.arrays import Array, namespace, on_host
 from msref.functional import log_softmax
 from msref.training.losses import check_prediction, softmax_cross_entropy
 
@@ -302,7 +302,9 @@ def best_path(
     check_finite("logits", logits[:length], ("t", "unit"))
     path: Array = logits[:length].argmax(-1)
     if merge:
-        path = path[np.diff(path, prepend=-1) != 0]
+        begins = namespace(path).ones(path.shape, bool)
+        begins[1:] = path[1:] != path[:-1]
+        path = path[begins]
     labels: Array = path[path != 0]
     return labels
 
@@ -318,10 +320,10 @@ def levenshtein(a: npt.ArrayLike, b: npt.ArrayLike) -> int:
     Arguments
         a, b: sequences of labels, of any lengths.
     """
-    b = np.asarray(b)
+    a, b = on_host(a), on_host(b)
     j = np.arange(len(b) + 1)
     row = j
-    for label in np.asarray(a):
+    for label in a:
         other = row + 1
         other[1:] = np.minimum(other[1:], row[:-1] + (label != b))
         row = np.minimum.accumulate(other - j) + j

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import numpy.typing as npt
 
 from msref.architectures.base import check_shape
-from msref.arrays import Arrays
+from msref.arrays import Arrays, as_array, namespace
 from msref.training.metrics import Metric, Tally
 from msref.training.model import AnyPair, Batch, Model, Pair
 
@@ -44,10 +43,12 @@ def measure(
 ) -> dict[str, float]:
     """Do the same for batches."""
     loss, score = Tally(), Tally()
+    xp = namespace(*params.values())
     for batch in batches:
+        batch = batch.beside(params)
         o = model.predict(params, batch.x, batch.lengths)
         model.loss_function.check(o, batch.target, batch.mask)
-        value = model.loss_function.value(o, batch.target, batch.mask)
+        value = model.loss_function.value(o, batch.target, batch.mask, xp)
         n_terms = model.loss_function.n_terms(batch.mask, o.shape)
         loss += Tally(float(value) * n_terms, n_terms)
         if metric is not None:
@@ -83,10 +84,11 @@ def check_pairs(
         raise ValueError(f"{label} is empty, expected at least one sequence")
     pairs = []
     for i, (x, target) in enumerate(data):
-        pair = np.asarray(x), np.asarray(target)
+        pair = as_array(x), as_array(target)
         try:
             batch = Batch.of([pair])
-            o = np.zeros((*batch.x.shape[:2], model.n_out))
+            shape = (*batch.x.shape[:2], model.n_out)
+            o = namespace(batch.x).zeros(shape)
             names = ("n_time", "n_batch", f"n_in={model.n_in}")
             check_shape("x", batch.x, names, (None, None, model.n_in))
             model.loss_function.check(o, batch.target, batch.mask)

@@ -28,6 +28,7 @@ from msref.training.states import (
     Record,
     best_epoch,
     first_state,
+    on_the_side_of,
     reached,
     states,
 )
@@ -91,6 +92,10 @@ def fit(
     title: str = "fit",
 ) -> Fit:
     """Train ``params`` and return those of the best epoch.
+
+    It computes where ``params`` live: each batch is moved there. What is
+    random is drawn on the host, and a checkpoint does not say where it was
+    written: a fit may go on elsewhere.
 
     A core that draws its initial state (``Dropout``) draws a new one for
     every update. What it observes of a batch (``BatchNorm``) becomes its
@@ -171,6 +176,7 @@ def fit(
     belongs_to = fingerprint(plan, start)
     if checkpoint is not None and Path(checkpoint).exists():
         start = read_checkpoint(checkpoint, belongs_to)
+        start = on_the_side_of(start, params)
     state = start
 
     def save() -> None:

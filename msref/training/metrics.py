@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from msref.architectures.base import check_shape
-from msref.arrays import Array, namespace
+from msref.arrays import Array, namespace, on_host
 from msref.training.ctc import (
     Lattice,
     best_path,
@@ -147,7 +147,7 @@ class ClassAccuracy:
         right = logits.argmax(-1) == target
         if mask is not None:
             right = right[mask]
-        return Tally(int(np.sum(right)), right.size)
+        return Tally(int(right.sum()), right.size)
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,9 @@ class LabelAccuracy:
     ) -> Tally:
         """Sum up over a batch."""
         temporal_classification.check(logits, target, mask)
-        lattice = Lattice.of(target, mask)
+        # Labels are compared one by one: on the host.
+        logits, target = on_host(logits), on_host(target)
+        lattice = Lattice.of(target, None if mask is None else on_host(mask))
         tally = Tally()
         for b in np.flatnonzero(lattice.n_labels):
             length = int(lattice.frames[:, b].sum())

@@ -20,7 +20,15 @@ from msref.architectures.base import (
     run_forward,
     scan,
 )
-from msref.arrays import Array, Arrays, count, prefixed, under
+from msref.arrays import (
+    Array,
+    Arrays,
+    count,
+    moved,
+    namespace,
+    prefixed,
+    under,
+)
 from msref.data.batching import pad
 from msref.functional import flat, glorot_uniform
 from msref.training.constraints import Constraints
@@ -60,7 +68,7 @@ class Batch:
         target: (n_time, n_batch, n_out), or (n_time, n_batch) of int.
         mask: (n_time, n_batch) of bool; ``None`` for all true.
         lengths: (n_batch,) of int, where a core that looks ahead has to
-            know; ``None`` for n_time.
+            know; ``None`` for n_time. On the host, whose loops ask.
     """
 
     x: Array
@@ -89,11 +97,13 @@ class Batch:
             ValueError: as ``pad``, and for targets of other shapes.
         """
         x, lengths = pad([x for x, _ in pairs], dtype)
-        targets = [np.atleast_1d(target) for _, target in pairs]
+        xp = namespace(x)
+        targets = [moved(target, xp) for _, target in pairs]
+        targets = [t.reshape(1) if t.ndim == 0 else t for t in targets]
         if targets[0].ndim == 1:
-            dtype = np.result_type(*targets)
-        target = np.zeros((*x.shape[:2], *targets[0].shape[1:]), dtype)
-        mask = np.zeros(x.shape[:2], bool)
+            dtype = np.result_type(*(t.dtype for t in targets))
+        target = xp.zeros((*x.shape[:2], *targets[0].shape[1:]), dtype)
+        mask = xp.zeros(x.shape[:2], bool)
         for b, (end, frames) in enumerate(zip(lengths, targets, strict=True)):
             start = end - len(frames)
             if not 0 <= start < end or frames.shape[1:] != target.shape[2:]:
@@ -104,6 +114,14 @@ class Batch:
             target[start:end, b] = frames
             mask[start:end, b] = True
         return cls(x, target, mask, lengths)
+
+    def beside(self, params: Arrays) -> Batch:
+        """Return the batch where parameters live; lengths stay put."""
+        xp = namespace(*params.values())
+        mask = None if self.mask is None else moved(self.mask, xp)
+        return Batch(
+            moved(self.x, xp), moved(self.target, xp), mask, self.lengths
+        )
 
     @property
     def n_frames(self) -> int:
@@ -399,7 +417,8 @@ class Model:
             )
             grads |= prefixed("core", core.params)
         if self.penalty:
-            L += float(self.penalty.value(params))  # (3)
+            xp = namespace(*params.values())
+            L += float(self.penalty.value(params, xp))  # (3)
             for name, d_penalty in self.penalty.gradients(params).items():
                 if name in trainable:
                     grads[name] = grads[name] + d_penalty  # (3')

@@ -13,13 +13,18 @@ without momentum the two differ by a factor, the learning rate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from msref.architectures.base import check_finite, check_tree
+from msref.architectures.base import (
+    all_finite,
+    axes_of,
+    check_finite,
+    check_kind,
+)
 from msref.arrays import Array, Arrays, namespace, prefixed, under
 
 
@@ -133,7 +138,8 @@ class Adam:
     def init(self, params: Arrays) -> Arrays:
         """Return the state before the first update of ``params``."""
         m, v = prefixed("m", _zeros(params)), prefixed("v", _zeros(params))
-        return {**m, **v, "t": np.zeros(1, np.int64)}
+        xp = namespace(*params.values())
+        return {**m, **v, "t": xp.zeros(1, np.int64)}
 
     def update(
         self, params: Arrays, grads: Arrays, state: Arrays
@@ -236,14 +242,23 @@ def clip_by_global_norm(grads: Arrays, maximum: float) -> tuple[Arrays, float]:
     if not maximum > 0:
         raise ValueError(f"maximum is {maximum}, expected above 0")
     _check_finite(grads)
-    largest = max((float(abs(g).max()) for g in grads.values()), default=0.0)
+    largest = max(_numbers(abs(g).max() for g in grads.values()), default=0.0)
     if largest == 0:
         return grads, 0.0
-    squares = sum(float(((g / largest) ** 2).sum()) for g in grads.values())
+    squares = sum(_numbers(((g / largest) ** 2).sum() for g in grads.values()))
     norm = largest * squares**0.5
     if norm <= maximum:
         return grads, norm
     return {name: g * (maximum / norm) for name, g in grads.items()}, norm
+
+
+def _numbers(scalars: Iterable[Array]) -> list[float]:
+    """Read one number of each array; a device is asked once for all."""
+    read = list(scalars)
+    if not read:
+        return []
+    numbers: list[float] = namespace(*read).stack(read).tolist()
+    return numbers
 
 
 def _zeros(params: Arrays) -> Arrays:
@@ -263,9 +278,9 @@ def _check_share(name: str, value: float) -> None:
 
 
 def _check_finite(grads: Arrays) -> None:
-    for name, g in grads.items():
-        axes = tuple(f"axis {i}" for i in range(g.ndim))
-        check_finite(f"the gradient of '{name}'", g, axes)
+    if not all_finite(grads):
+        for name, g in grads.items():
+            check_finite(f"the gradient of '{name}'", g, axes_of(g))
 
 
 def _check_gradients(params: Arrays, grads: Arrays) -> None:
@@ -273,7 +288,10 @@ def _check_gradients(params: Arrays, grads: Arrays) -> None:
     if unknown:
         raise ValueError(f"grads holds {unknown}, which params does not")
     for name, g in grads.items():
-        check_tree("grads", {name: g}, {name: params[name].shape}, params[name])
+        check_kind(f"grads['{name}']", g, params[name].shape, params[name])
+    if not all_finite(grads):
+        for name, g in grads.items():
+            check_finite(f"grads['{name}']", g, axes_of(g))
 
 
 def _check_state(

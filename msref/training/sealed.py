@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from msref.arrays import Array, Arrays
+from msref.arrays import Array, Arrays, on_host
 from msref.files import read_arrays, write_arrays
 
 
@@ -86,6 +86,7 @@ def _digest(arrays: Iterable[Array]) -> str:
     """Return the SHA-256 of shapes, types and values."""
     sha = hashlib.sha256()
     for array in arrays:
+        array = on_host(array)
         sha.update(f"{array.shape}{array.dtype.str}".encode())
         sha.update(np.ascontiguousarray(array).tobytes())
     return sha.hexdigest()

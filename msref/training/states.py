@@ -16,10 +16,11 @@ import numpy as np
 
 from msref.architectures.base import (
     NotFiniteError,
+    axes_of,
     check_finite,
     draw_state,
 )
-from msref.arrays import Arrays
+from msref.arrays import Arrays, beside, moved, namespace
 from msref.data.batching import mask, minibatches
 from msref.training.divergence import placed
 from msref.training.evaluation import by_length, check_pairs, measure
@@ -88,7 +89,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class State:
-    """A fit between two updates.
+    """A fit between two updates; all its arrays live where ``params`` do.
 
     Attributes
         params: the parameters now.
@@ -114,6 +115,17 @@ class State:
     seconds: float = 0.0
 
 
+def on_the_side_of(state: State, params: Arrays) -> State:
+    """Return a state with its arrays where ``params`` live."""
+    others = tuple(params.values())
+    return replace(
+        state,
+        params=beside(state.params, *others),
+        best=beside(state.best, *others),
+        optimiser=beside(state.optimiser, *others),
+    )
+
+
 def first_state(
     plan: Plan, params: Arrays, optimiser_state: Arrays | None = None
 ) -> State:
@@ -125,6 +137,7 @@ def first_state(
     """
     fresh = plan.optimiser.init(plan.model.trainable(params))
     if optimiser_state is not None:
+        optimiser_state = beside(optimiser_state, *params.values())
         _check_optimiser_state(optimiser_state, fresh)
     params = plan.model.projected(params)
     return State(
@@ -138,7 +151,10 @@ def first_state(
 def states(plan: Plan, state: State, n_epochs: int) -> Iterator[State]:
     """Yield the state after every update, and after every epoch."""
     dtype = state.params["readout/b_o"].dtype
-    valid = by_length(plan.valid, plan.n_batch, dtype)
+    valid = [
+        batch.beside(state.params)
+        for batch in by_length(plan.valid, plan.n_batch, dtype)
+    ]
     while len(state.history) < n_epochs and not _is_over(plan, state):
         train = plan.pairs(len(state.history) + 1)
         lengths = [len(x) for x, _ in train]
@@ -147,6 +163,7 @@ def states(plan: Plan, state: State, n_epochs: int) -> Iterator[State]:
         key = int(plan.rng.integers(2**63)) if plan.draws else None
         for indices in batches[state.step :]:
             batch = Batch.of([train[i] for i in indices], dtype)
+            batch = batch.beside(state.params)
             rng = step_generator(key, state.step)
             state = _after_update(plan, state, batch, rng)
             yield state
@@ -204,6 +221,7 @@ def _after_update(
         if rng is not None and plan.model.draws:
             n_batch, dtype = batch.x.shape[1], batch.x.dtype
             start = draw_state(plan.model.core, rng, n_batch, dtype)
+            start = beside(start, batch.x)
         value, grads, buffers = plan.model.training_pass(
             state.params, batch, detached, start
         )
@@ -231,7 +249,7 @@ def _noisy(batch: Batch, noise: float, rng: np.random.Generator) -> Batch:
     drawn = noise * rng.standard_normal(x.shape)
     if batch.lengths is not None:
         drawn *= mask(batch.lengths, len(x))[..., None]
-    return replace(batch, x=x + drawn.astype(x.dtype))
+    return replace(batch, x=x + moved(drawn.astype(x.dtype), namespace(x)))
 
 
 def _after_epoch(plan: Plan, state: State, valid: list[Batch]) -> State:
@@ -270,8 +288,7 @@ def _check_optimiser_state(state: Arrays, fresh: Arrays) -> None:
                 f"optimiser_state['{name}'] has shape {array.shape} and type"
                 f" {array.dtype}, expected {like.shape} and {like.dtype}"
             )
-        axes = tuple(f"axis {i}" for i in range(array.ndim))
-        check_finite(f"optimiser_state['{name}']", array, axes)
+        check_finite(f"optimiser_state['{name}']", array, axes_of(array))
 
 
 def _check_finite(numbers: Mapping[str, float]) -> None:

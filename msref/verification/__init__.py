@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from msref.arrays import Array, Arrays
+from msref.arrays import Array, Arrays, on_device
 from msref.verification.cases import Case, draw
 from msref.verification.judge import (
     AUTOGRAD,
@@ -55,6 +56,7 @@ def verify(
     params: Arrays | None = None,
     x: Array | None = None,
     state: Arrays | None = None,
+    device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Hold ``forward`` and ``backward`` of ``arch`` against the witnesses.
@@ -73,6 +75,8 @@ def verify(
             witnesses always compute in float64.
         n_time, n_batch: sizes; ``None`` draws 2..30 and 2..4.
         params, x, state: your own point instead of a random one.
+        device: where ``forward`` and ``backward`` run, "cpu" or "cuda". The
+            witnesses always compute on the CPU.
         progress: called with (cases done, cases in all).
 
     Returns
@@ -80,7 +84,9 @@ def verify(
 
     Raises
         TypeError: ``arch`` lacks one of the required names.
-        ValueError: ``cases`` is below one, or ``dtype`` no float.
+        ValueError: ``cases`` is below one, ``dtype`` no float, or another
+            device.
+        ModuleNotFoundError, NoGPUError: as ``msref.arrays.to_device``.
     """
     if cases < 1:
         raise ValueError(f"cases is {cases}, expected at least 1")
@@ -92,6 +98,7 @@ def verify(
                 f"{type(arch).__name__} has no {name}; a network under test"
                 " needs n_in, n_out, init, initial_state and step"
             )
+    on_device(device)  # it is there
     start = time.perf_counter()
     findings: list[Finding] = []
     notes: list[str] = []
@@ -109,6 +116,7 @@ def verify(
             x,
             state,
         )
+        case = replace(case, device=device)
         evidence = gather(arch, case, dtype)
         last = gather(arch, case.last_output_alone(), dtype, n_directions=0)
         found = judge(arch, evidence) + judge_itself(arch, evidence)

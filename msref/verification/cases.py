@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msref.architectures import is_causal
-from msref.arrays import Array, Arrays, prefixed
+from msref.arrays import Array, Arrays, on_host, prefixed, to_device
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Case:
         t0: absolute time of the first frame.
         lengths: frames that count, where the network looks ahead.
         seed: what ``draw`` was called with.
+        device: where the passes under test run; the case itself is on the
+            host, where the witnesses are.
     """
 
     params: Arrays
@@ -39,6 +41,7 @@ class Case:
     t0: int = 0
     lengths: Array | None = None
     seed: int = 0
+    device: str = "cpu"
 
     @property
     def n_time(self) -> int:
@@ -59,17 +62,23 @@ class Case:
             | {"dy": self.dy}
             | prefixed("dstate", self.dstate)
         )
-        return {k: np.asarray(v, np.float64) for k, v in tree.items()}
+        return {k: on_host(v).astype(np.float64) for k, v in tree.items()}
 
     def copy(self) -> Case:
-        """Return the case with arrays of its own."""
+        """Return the case with arrays of its own, on its device."""
+
+        def copied(tree: Arrays) -> Arrays:
+            own = {k: v.copy() for k, v in tree.items()}
+            return to_device(own, self.device)
+
+        of_time = copied({"x": self.x, "dy": self.dy})
         return replace(
             self,
-            params={k: v.copy() for k, v in self.params.items()},
-            state={k: v.copy() for k, v in self.state.items()},
-            x=self.x.copy(),
-            dy=self.dy.copy(),
-            dstate={k: v.copy() for k, v in self.dstate.items()},
+            params=copied(self.params),
+            state=copied(self.state),
+            dstate=copied(self.dstate),
+            x=of_time["x"],
+            dy=of_time["dy"],
         )
 
     def from_step(self, start: int, state: Arrays) -> Case:
@@ -117,11 +126,11 @@ def draw(
     """
     rng = np.random.default_rng(seed)
     if params is not None:
-        params = {k: np.asarray(v, dtype) for k, v in params.items()}
+        params = {k: on_host(v).astype(dtype) for k, v in params.items()}
     if state is not None:
-        state = {k: np.asarray(v, dtype) for k, v in state.items()}
+        state = {k: on_host(v).astype(dtype) for k, v in state.items()}
     if x is not None:
-        x = np.asarray(x, dtype)
+        x = on_host(x).astype(dtype)
         n_time, n_batch = x.shape[:2]
     n_time = int(rng.integers(2, 17)) if n_time is None else n_time
     n_batch = int(rng.integers(2, 5)) if n_batch is None else n_batch

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msref.architectures import is_causal, run_forward
-from msref.arrays import Array, Arrays, prefixed
+from msref.arrays import Array, Arrays, prefixed, to_device
 from msref.verification.cases import Case
 from msref.verification.tolerance import (
     FAIL,
@@ -93,7 +93,8 @@ def _run_on(arch: Any, case: Case) -> tuple[Arrays, Arrays]:
     y, state, tape = returned
     outputs = {"y": y} | prefixed("state", state) | prefixed("tape", tape)
     if not hasattr(arch, "backward"):
-        return outputs, {}
+        return to_device(outputs, "cpu"), {}
+    outputs = to_device(outputs, "cpu")
     g = arch.backward(case.params, tape, case.dy, dict(case.dstate))
     return outputs, _flat(g)
 
@@ -105,12 +106,13 @@ def _flat(g: Any) -> Arrays:
                 f"backward returned {type(g).__name__}, expected Gradients: an"
                 " object with params, x, state and, if you like, adjoints"
             )
-    return (
+    gradient = (
         prefixed("params", g.params)
         | {"x": g.x}
         | prefixed("state", g.state)
         | prefixed("adjoints", getattr(g, "adjoints", {}))
     )
+    return to_device(gradient, "cpu")
 
 
 # --- against the witnesses --------------------------------------------------
@@ -351,11 +353,13 @@ def cut_at(arch: Any, case: Case, cut: int) -> tuple[Arrays, Arrays]:
         The gradient joined from both halves, and the sizes of the terms that
         were added up.
     """
+    case = case.copy()
     first = replace(case, x=case.x[:cut], dy=case.dy[:cut])
     _, state, tape = arch.forward(case.params, first.x, case.state, case.t0)
     second = case.from_step(cut, {k: state[k] for k in case.state})
     g2 = run(arch, second)[1]
     dstate = {k: g2[f"state/{k}"] for k in case.state}
+    dstate = to_device(dstate, case.device)
     g1 = _flat(arch.backward(case.params, tape, first.dy, dstate))
     joined, sizes = {}, {}
     for name, part in g1.items():

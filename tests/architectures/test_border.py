@@ -12,6 +12,7 @@ from msref.architectures import (
     Elman,
     Parallel,
     Stack,
+    base,
     is_causal,
 )
 from msref.architectures.combine import reversal
@@ -355,3 +356,19 @@ def test_lengths_may_be_any_integers(dtype):
     y, _, tape = arch.forward(params, x, lengths=lengths)
     np.testing.assert_array_equal(y, expected)
     assert np.isfinite(arch.backward(params, tape, np.ones_like(y)).x).all()
+
+
+def test_large_arrays_are_looked_through_by_their_sum():
+    """Also where the sum of finite numbers is infinite."""
+    large = np.full((2**18, 5), 3e38, np.float32)
+    assert large.size > base.LARGE
+    axes = ("t", "unit")
+    base.check_finite("x", large, axes)
+    large[70_000, 3] = np.inf
+    large[70_001, 0] = -np.inf
+    with pytest.raises(ValueError, match=r"x holds inf at \(t=70000, unit=3\)"):
+        base.check_finite("x", large, axes)
+    large[:] = 0.0
+    large[-1, -1] = np.nan
+    with pytest.raises(ValueError, match="x holds nan at"):
+        base.check_finite("x", large, axes)
