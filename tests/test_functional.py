@@ -13,6 +13,7 @@ from msref.functional import (
     flat,
     glorot_normal,
     glorot_uniform,
+    joined,
     log_softmax,
     orthogonal,
     relu,
@@ -20,6 +21,9 @@ from msref.functional import (
     sigmoid_in_place,
     softmax,
     softplus,
+    spans,
+    tanh_into,
+    with_one,
 )
 
 STEP = 1e-30
@@ -237,6 +241,59 @@ def test_in_place_is_the_same_at_any_stride(dtype, stride):
     rtol = 4 * np.finfo(dtype).eps
     np.testing.assert_allclose(view, sigmoid(before[::stride]), rtol=rtol)
     np.testing.assert_array_equal(wide[untouched], before[untouched])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [64, 8192])  # below and above the threshold
+@pytest.mark.parametrize("scale", [0.0, 1e-300, 1e-9, 0.03, 0.3, 3.0, 400.0])
+def test_tanh_into_is_tanh_to_64_units_in_the_last_place(dtype, size, scale):
+    rng = np.random.default_rng(size)
+    a = (scale * rng.standard_normal((size // 8, 8))).astype(dtype)
+    wide = np.tanh(a.astype(np.longdouble))
+    out, itself = np.empty_like(a), a.copy()
+    strided = np.empty((size // 8, 16), dtype)[:, ::2]
+    with np.errstate(over="ignore", under="ignore"):
+        tanh_into(a, out)
+        tanh_into(a, strided)
+        tanh_into(itself, itself)
+    units = np.abs(out - wide) / np.spacing(np.abs(wide.astype(dtype)))
+    assert units.max() <= 64
+    np.testing.assert_array_equal(strided, out)
+    np.testing.assert_array_equal(itself, out)
+
+
+# --- the memory of a pass ---------------------------------------------------
+
+
+@some
+@given(n_time=st.integers(1, 60), size=st.sampled_from([1, 300, 4000, 10**6]))
+def test_spans_are_all_of_time_from_its_end(n_time, size):
+    seen = []
+    for start, stop in spans(n_time, size):
+        assert start < stop
+        assert stop - start == 1 or (stop - start) * size <= 16384
+        seen += reversed(range(start, stop))
+    assert seen == [*reversed(range(n_time))]
+
+
+def test_rows_times_joined_weights_are_the_pre_activations():
+    rng = np.random.default_rng(0)
+    params = {f"W_x{k}": rng.standard_normal((2, 3)) for k in "ab"}
+    params |= {f"W_h{k}": rng.standard_normal((3, 3)) for k in "ab"}
+    params |= {f"b_{k}": rng.standard_normal(3) for k in "ab"}
+    h, x = rng.standard_normal((5, 3)), rng.standard_normal((5, 2))
+    rows = np.concatenate([h, np.ones((5, 1)), x], axis=1)
+    for k, W in zip("ba", joined(params, "ba"), strict=True):
+        a = x @ params[f"W_x{k}"] + h @ params[f"W_h{k}"] + params[f"b_{k}"]
+        np.testing.assert_allclose(rows @ W, a, rtol=1e-13)
+
+
+def test_with_one_has_ones_before_the_rest():
+    x = np.arange(24.0, dtype=np.float32).reshape(2, 3, 4)
+    rows = with_one(x)
+    assert rows.dtype == x.dtype
+    assert (rows[:, 0] == 1.0).all()
+    np.testing.assert_array_equal(rows[:, 1:], flat(x))
 
 
 # --- time and batch as one axis; draws --------------------------------------

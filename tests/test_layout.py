@@ -152,6 +152,7 @@ ALONE = [
         "checkpointed",
         "clock",
         "combine",
+        "holds",
         "indrnn_layers",
     )
 ]
@@ -164,6 +165,7 @@ def test_an_architecture_can_be_lifted_out_and_read_alone(path):
     allowed = {
         "msref.architectures.base",
         "msref.architectures.clock",
+        "msref.architectures.holds",
         "msref.arrays",
         "msref.functional",
     }

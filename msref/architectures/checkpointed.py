@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, Self
@@ -17,13 +17,14 @@ from msref.architectures.base import (
     buffers,
     check_backward,
     check_forward,
+    check_kind,
     check_sizes,
     draw_state,
     draws,
     evaluating,
     is_causal,
 )
-from msref.arrays import Array, Arrays, prefixed, under
+from msref.arrays import Array, Arrays, namespace, prefixed, under
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,12 @@ class Checkpointed:
     Cost
         Time: one forward pass more. Memory: the tape of one segment, and a
         state for each; both are least at segments of about sqrt(n_time),
-        which is what ``segment=None`` takes. Besides that x, y, dy and dx
-        are kept whole, as in every network.
+        which is what ``segment=None`` takes. A segment costs as much as some
+        dozens of steps of a small network, besides its own: then a few
+        thousand are faster, and still take some megabytes. x, y, dy and dx
+        are whole, as in every network, and at a million steps they are most
+        of it; so y can be left out, dy found segment by segment, and dx
+        written where x was: then nothing but x is as long as time.
 
     Conventions
         Gradients are those of the whole pass, summed segment by segment
@@ -160,42 +165,72 @@ class Checkpointed:
         x: Array,
         state: Arrays | None = None,
         t0: int = 0,
+        keep_y: bool = True,
     ) -> tuple[Array, Arrays, Arrays]:
-        """Run over a sequence, and keep the states at its cuts."""
+        """Run over a sequence, and keep the states at its cuts.
+
+        Arguments
+            keep_y: ``False`` to return a ``y`` of no time steps, where
+                ``backward`` computes ``dy`` from the outputs of a segment.
+        """
         xp, state = check_forward(self, params, x, state)
-        y = xp.empty((*x.shape[:2], self.n_out), x.dtype)
-        tape = {"x": x, "t": np.arange(t0, t0 + len(x))}
+        n_kept = len(x) if keep_y else 0
+        y = xp.empty((n_kept, x.shape[1], self.n_out), x.dtype)
+        n_segments = len(list(self._segments(len(x))))
+        starts = {
+            name: xp.empty((n_segments, *value.shape), value.dtype)
+            for name, value in state.items()
+        }
         for k, now in enumerate(self._segments(len(x))):
-            tape |= prefixed(f"state/{k}", state)
-            y[now], state, segment = self.arch.forward(
+            for name, value in state.items():
+                starts[name][k] = value
+            out, state, segment = self.arch.forward(
                 params, x[now], state, t0 + now.start
             )  # (1)
-            del segment  # before the next one is made
+            if keep_y:
+                y[now] = out
+            del out, segment  # before the next ones are made
+        tape = {"x": x, "t0": np.array(t0)} | prefixed("state", starts)
         return y, state, tape
 
     def backward(
         self,
         params: Arrays,
         tape: Arrays,
-        dy: Array,
+        dy: Array | Callable[[Array, slice], Array],
         dstate: Arrays | None = None,
+        dx: Array | None = None,
     ) -> Gradients:
-        """Run back through time, each segment forward again before."""
-        xp, dstate = check_backward(self, tape, dy, dstate)
-        x, t0 = tape["x"], int(tape["t"][0])
+        """Run back through time, each segment forward again before.
+
+        Arguments
+            dy: (n_time, n_batch, n_out), or a function of a segment's
+                outputs and the slice of time they stand at that returns
+                their gradient, called from the last segment to the first.
+            dx: (n_time, n_batch, n_in) to be overwritten with the gradient
+                of x. It may be x itself, which then is lost, and the tape
+                with it; ``None`` for a new array.
+        """
+        x, t0 = tape["x"], int(tape["t0"])
+        xp, starts = namespace(x), under("state", tape)
+        if not callable(dy):
+            _, dstate = check_backward(self, tape, dy, dstate)
+        if dx is None:
+            dx = xp.empty_like(x)
+        check_kind("dx", dx, x.shape, x)
         grads = {name: xp.zeros_like(value) for name, value in params.items()}
-        dx = xp.empty(x.shape, dy.dtype)
         segments = list(enumerate(self._segments(len(x))))
         for k, now in reversed(segments):
-            start = under(f"state/{k}", tape)
-            _, _, segment = self.arch.forward(
+            start = {name: value[k] for name, value in starts.items()}
+            y, _, segment = self.arch.forward(
                 params, x[now], start, t0 + now.start
             )  # (1)
-            found = self.arch.backward(params, segment, dy[now], dstate)  # (1')
+            dy_now = dy(y, now) if callable(dy) else dy[now]
+            found = self.arch.backward(params, segment, dy_now, dstate)  # (1')
             dx[now], dstate = found.x, found.state  # (1')
             for name, value in found.params.items():
                 grads[name] += value  # (1')
-            del segment, found  # before the next ones are made
+            del y, dy_now, segment, found  # before the next ones are made
         assert dstate is not None
         return Gradients(params=grads, x=dx, state=dstate)
 

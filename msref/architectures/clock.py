@@ -66,6 +66,13 @@ class Clock:
         period = self.period(i)
         return slice(-(t0 + self.origin) % period, None, period)
 
+    def schedule(self, t0: int, n_time: int) -> list[int]:
+        """Return how many modules tick at each step of a sequence."""
+        active = np.zeros(n_time, int)
+        for i in range(self.n_modules):
+            active[self.ticks(i, t0)] += 1
+        return [int(n) for n in active]
+
     def working(self, t: int, n_units: int, xp: ModuleType = np) -> Array:
         """Return (n_modules n_units,) of bool: the units that tick at t."""
         units: Array = xp.arange(self.n_modules * n_units)

@@ -16,6 +16,7 @@ from msref.architectures.base import (
     check_sizes,
 )
 from msref.architectures.clock import Clock
+from msref.architectures.holds import Asked, Given
 from msref.arrays import Array, Arrays
 from msref.functional import d_tanh, flat
 
@@ -160,38 +161,23 @@ class ClockworkRNN:
         """Run over a sequence; ``h`` holds a_t until f overwrites it."""
         xp, state = check_forward(self, params, x, state)
         n_time, n_batch, _ = x.shape
-        g, block = self.n_modules, self._blocks()
-        W_xh, b_h = params["W_xh"], params["b_h"]
-        W, clock = self._readers(params), self.clock
+        block, W = self._blocks(), self._readers(params)
 
         h = xp.empty((n_time + 1, n_batch, self.n_out), x.dtype)
         h[0] = state["h"]
-        for i in range(g):
-            ticks = clock.ticks(i, t0)
-            h[1:][ticks, :, block[i]] = x[ticks] @ W_xh[:, block[i]]  # (1)
-
-        # given[i]: what modules i and slower give to modules 0 .. i
-        given = [xp.empty((n_batch, w.shape[1]), x.dtype) for w in W]
-
-        def give(i: int, h_i: Array) -> None:
-            xp.matmul(h_i, W[i], out=given[i])
-            if i + 1 < g:
-                given[i] += given[i + 1][:, : W[i].shape[1]]
-
-        for i in reversed(range(g)):
-            give(i, h[0][:, block[i]])
-        for t in range(n_time):
-            active = clock.n_active(t0 + t)
-            now, later = self._split(active)
-            h[t + 1][:, later] = h[t][:, later]  # (2)
-            a = h[t + 1][:, now]
-            a += b_h[now]  # (1)
-            for i in range(active):
-                a[:, block[i]] += given[i][:, -self.n_hid :]  # (1)
-            if self.activation == "tanh":
-                xp.tanh(a, out=a)  # (2)
+        given = Given(self.clock, W, params["b_h"], h[0], t0, n_time, xp)
+        for i, written in enumerate(given.written):
+            x_i = flat(x[self.clock.ticks(i, t0)])
+            W_xh = xp.ascontiguousarray(params["W_xh"][:, block[i]])
+            xp.dot(x_i, W_xh, out=flat(written[1:]))  # (1), all its ticks
+        for active in self.clock.schedule(t0, n_time):
             for i in reversed(range(active)):
-                give(i, a[:, block[i]])
+                h_i = given.slot(i)
+                h_i += given.to_itself[i]  # (1)
+                if self.activation == "tanh":
+                    xp.tanh(h_i, out=h_i)  # (2)
+                given.renew(i, h_i)
+        given.spread(h[1:])  # (2)
 
         y = h[1:]  # (3)
         t_all = np.arange(t0, t0 + n_time)
@@ -208,42 +194,33 @@ class ClockworkRNN:
         """Run back through time."""
         xp, dstate = check_backward(self, tape, dy, dstate)
         x, h, h_prev = tape["x"], tape["h"], tape["h_prev"]
-        n_time, n_batch, _ = x.shape
-        g, block = self.n_modules, self._blocks()
+        block, clock, W_xh = self._blocks(), self.clock, params["W_xh"]
         t0 = int(tape["t"][0])
-        W_xh = params["W_xh"]
-        W, clock = self._readers(params), self.clock
 
         da = xp.zeros(h.shape, dy.dtype)
-        # asked[i]: what the readers of h^i, modules 0 .. i, ask of it while it
-        # holds; dW[i] is the gradient of W[i]
-        asked = [xp.zeros((n_batch, w.shape[1]), dy.dtype) for w in W]
-        dW = [xp.zeros_like(w) for w in W]
         dh = dstate["h"]
-        for t in reversed(range(n_time)):
-            active = clock.n_active(t0 + t)
-            now, _ = self._split(active)
+        asked = Asked(clock, self._readers(params), h_prev, t0, xp)
+        active = clock.schedule(t0, len(dy))
+        for t in reversed(range(len(dy))):
             dh += dy[t]  # (3')
-            da[t][:, now] = dh[:, now]  # (2')
-            if self.activation == "tanh":
-                da[t][:, now] *= d_tanh(h[t][:, now])  # (2')
-            dh[:, now] = 0.0  # (2')
-            for i in range(active):
-                asked[i][:, -self.n_hid :] += da[t][:, block[i]]  # (1')
-            # h_{t-1} was written at its ticks: there its hold is complete
-            wrote = clock.n_active(t0 + t - 1) if t else g
-            for i in range(wrote):
-                h_i = h_prev[t][:, block[i]]
-                dh[:, block[i]] += asked[i] @ W[i].T  # (1')
-                dW[i] += h_i.T @ asked[i]  # (1')
-                if i + 1 < g:
-                    asked[i + 1][:, : W[i].shape[1]] += asked[i]
-                asked[i][...] = 0.0
+            for i in range(active[t]):
+                dh_i, da_i = dh[:, block[i]], da[t][:, block[i]]
+                dh_i += asked.sent_back(i, t)  # (1')
+                if self.activation == "tanh":
+                    xp.multiply(
+                        dh_i, d_tanh(h[t][:, block[i]]), out=da_i
+                    )  # (2')
+                else:
+                    da_i[...] = dh_i  # (2')
+                dh_i[...] = 0.0  # (2')
+                asked.by_itself(i, t, da_i)  # (1')
+        for i, back in enumerate(asked.finish()):
+            dh[:, block[i]] += back  # (1')
 
         dx = xp.zeros(x.shape, dy.dtype)
         grads = {k: xp.zeros_like(v) for k, v in params.items()}
-        for i in range(g):
-            grads["W_hh"][block[i], : block[i].stop] = dW[i]  # (1')
+        for i in range(self.n_modules):
+            grads["W_hh"][block[i], : block[i].stop] = asked.dW[i]  # (1')
             ticks = clock.ticks(i, t0)
             written = da[ticks, :, block[i]]
             dx[ticks] += written @ W_xh[:, block[i]].T  # (1')
@@ -258,11 +235,6 @@ class ClockworkRNN:
         """Return where each module's units are."""
         n = self.n_hid
         return [slice(i * n, (i + 1) * n) for i in range(self.n_modules)]
-
-    def _split(self, active: int) -> tuple[slice, slice]:
-        """Return where the units are that tick, and those that hold."""
-        n = active * self.n_hid
-        return slice(n), slice(n, None)
 
     def _readers(self, params: Arrays) -> list[Array]:
         """Return, for each module, its weights to modules 0 .. i."""

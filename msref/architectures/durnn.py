@@ -20,11 +20,13 @@ from msref.architectures.base import (
 from msref.arrays import Array, Arrays
 from msref.functional import (
     ACTIVATIONS,
-    d_sigmoid,
     flat,
     glorot_uniform,
     orthogonal,
     sigmoid,
+    sigmoid_in_place,
+    spans,
+    tanh_into,
 )
 
 SELECTIONS = ("gate", "open", "none")
@@ -79,8 +81,9 @@ class DuRNN:
     Cost
         forward n_time n_batch (n_in (n_short + 2 n_long) + n_short^2 +
         2 n_short n_long) multiplications, backward twice that. Only s needs
-        a product per step: gate and candidate of all steps are one product
-        after it, and the long part is element-wise. The tape holds
+        a product per step. The passes take a span of steps at a time: first
+        s, then gate and candidate of the whole span, then the long part,
+        which is element-wise. The tape holds
         n_time n_batch (n_short + 3 n_long) numbers besides x.
 
     Conventions
@@ -243,31 +246,42 @@ class DuRNN:
         p, f = params, self._in_place(xp)
 
         s = xp.empty((n_time + 1, n_batch, self.n_short), x.dtype)
-        s[0] = state["s"]
-        xp.matmul(flat(x), p["W_xs"], out=flat(s[1:]))  # (1), all steps
-        s[1:] += p["b_s"]  # (1)
-        for t in range(n_time):
-            s[t + 1] += s[t] @ p["W_ss"]  # (1)
-            f(s[t + 1])  # (2)
-
-        v = (flat(x) @ p["W_xv"] + p["b_v"]).reshape(n_time, n_batch, -1)  # (5)
-        if self.selection != "none":
-            v += s[1:] @ p["W_sv"]  # (5), all steps
-        tape = {"x": x, "s": s[1:], "s_prev": s[:-1], "v": v}
+        v = xp.empty((n_time, n_batch, self.n_long), x.dtype)
         l = xp.empty((n_time + 1, n_batch, self.n_long), x.dtype)  # noqa: E741
-        l[0], l[1:] = state["l"], v
+        s[0], l[0] = state["s"], state["l"]
+        tape = {"x": x, "s": s[1:], "s_prev": s[:-1], "v": v}
+        tape |= {"l": l[1:], "l_prev": l[:-1]}
         if self.selection == "gate":
-            a_q = x @ p["W_xq"] + s[1:] @ p["W_sq"] + p["b_q"]  # (3), all steps
-            tape["q"] = sigmoid(a_q, xp)  # (4)
-            l[1:] *= tape["q"]  # (6)
-        for t in range(n_time):
-            l[t + 1] += p["w_ll"] * l[t]  # (6)
-            f(l[t + 1])  # (7)
+            tape["q"] = xp.empty_like(v)
+        # tiled: a vector would be spread over the batch at every step
+        w_ll = xp.tile(p["w_ll"], (n_batch, 1))
+        fed_back = xp.empty_like(w_ll)
+        with np.errstate(over="ignore"):
+            # a span of steps at a time: what is read soon is still in the
+            # cache, and nothing but the tape is as long as the sequence
+            for start, stop in reversed([*spans(n_time, w_ll.size)]):
+                now = {name: array[start:stop] for name, array in tape.items()}
+                xp.dot(flat(now["x"]), p["W_xs"], out=flat(now["s"]))  # (1)
+                now["s"] += p["b_s"]  # (1)
+                for t in range(start, stop):
+                    s_t = s[t + 1]
+                    s_t += xp.dot(s[t], p["W_ss"])  # (1)
+                    f(s_t)  # (2)
+                self._read(p, "v", now, xp)  # (5)
+                now["l"][...] = now["v"]
+                if self.selection == "gate":
+                    self._read(p, "q", now, xp)  # (3)
+                    sigmoid_in_place(now["q"], xp)  # (4)
+                    now["l"] *= now["q"]  # (6)
+                for t in range(start, stop):
+                    l_t = l[t + 1]
+                    xp.multiply(w_ll, l[t], out=fed_back)
+                    l_t += fed_back  # (6)
+                    f(l_t)  # (7)
 
         y = {"short": s[1:], "long": l[1:]}.get(self.output)  # (8)
         if y is None:
             y = xp.concatenate([s[1:], l[1:]], axis=-1)  # (8)
-        tape |= {"l": l[1:], "l_prev": l[:-1]}
         return y, {"s": s[-1].copy(), "l": l[-1].copy()}, tape
 
     def backward(
@@ -279,60 +293,90 @@ class DuRNN:
     ) -> Gradients:
         """Run back through time, first along the long part."""
         xp, dstate = check_backward(self, tape, dy, dstate)
-        x, s, s_prev, v = tape["x"], tape["s"], tape["s_prev"], tape["v"]
-        p, derivative = params, ACTIVATIONS[self.activation].derivative
-        n_time = len(dy)
+        x, s, v, p = tape["x"], tape["s"], tape["v"], params
+        f_prime = ACTIVATIONS[self.activation].derivative
+        w_ll, W_ss_T = xp.tile(p["w_ll"], (x.shape[1], 1)), p["W_ss"].T
 
-        da_l = derivative(tape["l"])  # (7'), all steps
-        dl = dstate["l"]
-        for t in reversed(range(n_time)):
-            if self.output != "short":
-                dl += dy[t][:, -self.n_long :]  # (8')
-            da_l[t] *= dl  # (7')
-            dl = da_l[t] * p["w_ll"]  # (6')
-
-        grads = {"w_ll": (flat(da_l) * flat(tape["l_prev"])).sum(0)}  # (6')
-        adjoints = {"a_l": da_l}
-        dv, ds_all = da_l, xp.zeros(s.shape, dy.dtype)
-        dx = xp.zeros(x.shape, dy.dtype)
+        da_s, da_l = xp.empty_like(s), xp.empty_like(v)
+        adjoints = {"a_l": da_l, "v": da_l, "a_s": da_s}
         if self.selection == "gate":
-            dv = da_l * tape["q"]  # (6')
-            da_q = da_l * v * d_sigmoid(tape["q"])  # (6') (4')
-            ds_all += da_q @ p["W_sq"].T  # (3')
-            dx += da_q @ p["W_xq"].T  # (3')
-            grads["W_xq"] = flat(x).T @ flat(da_q)  # (3')
-            grads["W_sq"] = flat(s).T @ flat(da_q)  # (3')
-            grads["b_q"] = flat(da_q).sum(0)  # (3')
-            adjoints["a_q"] = da_q
-        dx += dv @ p["W_xv"].T  # (5')
-        grads["W_xv"] = flat(x).T @ flat(dv)  # (5')
-        grads["b_v"] = flat(dv).sum(0)  # (5')
-        if self.selection != "none":
-            ds_all += dv @ p["W_sv"].T  # (5')
-            grads["W_sv"] = flat(s).T @ flat(dv)  # (5')
-        adjoints["v"] = dv
-        if self.output != "long":
-            ds_all += dy[..., : self.n_short]  # (8')
+            adjoints |= {"v": xp.empty_like(v), "a_q": xp.empty_like(v)}
+        dx = xp.empty(x.shape, x.dtype)
+        ds, dl = dstate["s"], dstate["l"]
+        for start, stop in spans(len(dy), w_ll.size):
+            da_l[start:stop] = f_prime(tape["l"][start:stop])  # (7')
+            for t in reversed(range(start, stop)):
+                if self.output != "short":
+                    dl += dy[t][:, -self.n_long :]  # (8')
+                da_t = da_l[t]
+                da_t *= dl  # (7')
+                xp.multiply(w_ll, da_t, out=dl)  # (6')
+            now = {name: da[start:stop] for name, da in adjoints.items()}
+            if self.selection == "gate":
+                q = tape["q"][start:stop]
+                xp.multiply(now["a_l"], q, out=now["v"])  # (6')
+                # dq q (1 - q), where dq q = da_l v q = dv v
+                xp.multiply(now["v"], v[start:stop], out=now["a_q"])  # (6')
+                now["a_q"] *= 1.0 - q  # (4')
+            dx[start:stop], ds_all = self._read_back(p, now, xp)  # (5') (3')
+            da_s[start:stop] = f_prime(s[start:stop])  # (2')
+            for t in reversed(range(start, stop)):
+                ds += ds_all[t - start]
+                if self.output != "long":
+                    ds += dy[t][:, : self.n_short]  # (8')
+                da_t = da_s[t]
+                da_t *= ds  # (2')
+                xp.dot(da_t, W_ss_T, out=ds)  # (1')
+            back = xp.dot(flat(now["a_s"]), p["W_xs"].T)  # (1')
+            dx[start:stop] += back.reshape(dx[start:stop].shape)
 
-        da_s = derivative(s)  # (2'), all steps
-        ds = dstate["s"]
-        W_ss_T = p["W_ss"].T
-        for t in reversed(range(n_time)):
-            da_s[t] *= ds_all[t] + ds  # (2')
-            ds = da_s[t] @ W_ss_T  # (1')
-        dx += da_s @ p["W_xs"].T  # (1')
-        grads["W_xs"] = flat(x).T @ flat(da_s)  # (1')
-        grads["W_ss"] = flat(s_prev).T @ flat(da_s)  # (1')
-        grads["b_s"] = flat(da_s).sum(0)  # (1')
+        product = ("ij,ij->j", flat(da_l), flat(tape["l_prev"]))
+        grads = {
+            "w_ll": xp.einsum(*product),  # (6')
+            "W_ss": flat(tape["s_prev"]).T @ flat(da_s),  # (1')
+        }
+        for k, name in (("s", "a_s"), ("v", "v"), ("q", "a_q")):
+            if name in adjoints and f"W_x{k}" in p:
+                da = flat(adjoints[name])
+                grads[f"W_x{k}"] = flat(x).T @ da  # (1') (5') (3')
+                grads[f"b_{k}"] = da.sum(0)  # (1') (5') (3')
+                if k != "s" and self.selection != "none":
+                    grads[f"W_s{k}"] = flat(s).T @ da  # (5') (3')
         return Gradients(
             params=grads,
             x=dx,
             state={"s": ds, "l": dl},
-            adjoints=adjoints | {"a_s": da_s},
+            adjoints=adjoints,
         )
+
+    def _read(
+        self, params: Arrays, k: str, now: Arrays, xp: ModuleType
+    ) -> None:
+        """Write x_t W_xk + s_t W_sk + b_k of some steps to ``now[k]``."""
+        xp.dot(flat(now["x"]), params[f"W_x{k}"], out=flat(now[k]))
+        if self.selection != "none":
+            read = xp.dot(flat(now["s"]), params[f"W_s{k}"])
+            now[k] += read.reshape(now[k].shape)
+        now[k] += params[f"b_{k}"]
+
+    def _read_back(
+        self, params: Arrays, now: Arrays, xp: ModuleType
+    ) -> tuple[Array, Array]:
+        """Return what v and q of some steps send back to x_t and s_t."""
+        dv, shape = flat(now["v"]), now["v"].shape[:2]
+        dx, ds = xp.dot(dv, params["W_xv"].T), None
+        if self.selection != "none":
+            ds = xp.dot(dv, params["W_sv"].T)
+        if self.selection == "gate":
+            da_q = flat(now["a_q"])
+            dx += xp.dot(da_q, params["W_xq"].T)
+            ds += xp.dot(da_q, params["W_sq"].T)
+        if ds is None:
+            ds = xp.zeros((len(dv), self.n_short), dv.dtype)
+        return dx.reshape(*shape, -1), ds.reshape(*shape, -1)
 
     def _in_place(self, xp: ModuleType) -> Callable[[Array], Any]:
         """Return f, overwriting its argument."""
         if self.activation == "tanh":
-            return lambda a: xp.tanh(a, out=a)
+            return lambda a: tanh_into(a, a, xp)
         return lambda a: xp.maximum(a, 0.0, out=a)

@@ -16,7 +16,15 @@ from msref.architectures.base import (
     check_sizes,
 )
 from msref.arrays import Array, Arrays
-from msref.functional import ACTIVATIONS, flat, glorot_uniform, orthogonal
+from msref.functional import (
+    ACTIVATIONS,
+    flat,
+    glorot_uniform,
+    orthogonal,
+    spans,
+    tanh_into,
+    with_one,
+)
 
 
 @dataclass(frozen=True)
@@ -136,14 +144,18 @@ class Elman:
         h = xp.empty((n_time + 1, n_batch, self.n_hid), x.dtype)
         h[0] = state["h"]
         a = h[1:]
-        xp.matmul(flat(x), params["W_xh"], out=flat(a))  # (1), all steps
-        a += params["b_h"]  # (1)
-        for t in range(n_time):
-            a[t] += h[t] @ W_hh  # (1)
-            if self.activation == "tanh":
-                xp.tanh(a[t], out=h[t + 1])  # (2)
-            else:
-                xp.maximum(a[t], 0.0, out=h[t + 1])  # (2)
+        W_x = xp.concatenate([params["b_h"][None], params["W_xh"]])
+        xp.dot(with_one(x, xp), W_x, out=flat(a))  # (1), all steps
+        from_h = xp.empty_like(h[0])
+        with np.errstate(over="ignore"):
+            for t in range(n_time):
+                a_t = a[t]
+                xp.dot(h[t], W_hh, out=from_h)  # (1)
+                a_t += from_h  # (1)
+                if self.activation == "tanh":
+                    tanh_into(a_t, h[t + 1], xp)  # (2)
+                else:
+                    xp.maximum(a_t, 0.0, out=h[t + 1])  # (2)
 
         y = h[1:]
         tape = {"x": x, "h": y, "h_prev": h[:-1]}
@@ -157,23 +169,30 @@ class Elman:
         dstate: Arrays | None = None,
     ) -> Gradients:
         """Run back through time."""
-        _, dstate = check_backward(self, tape, dy, dstate)
+        xp, dstate = check_backward(self, tape, dy, dstate)
         x, h, h_prev = tape["x"], tape["h"], tape["h_prev"]
-        W_hh_T = params["W_hh"].T
+        n_time, n_batch, n_hid = h.shape
+        derivative = ACTIVATIONS[self.activation].derivative
+        W_hh_T = xp.ascontiguousarray(params["W_hh"].T)
 
-        da = ACTIVATIONS[self.activation].derivative(h)  # f'(a_t), all steps
+        da = xp.empty(h.shape, h.dtype)
         dh = dstate["h"]
-        for t in reversed(range(len(dy))):
-            da[t] *= dy[t] + dh  # (2')
-            dh = da[t] @ W_hh_T  # (1')
+        for start, stop in spans(n_time, n_batch * n_hid):
+            da[start:stop] = derivative(h[start:stop])  # f'(a_t)
+            for t in reversed(range(start, stop)):
+                da_t = da[t]
+                dh += dy[t]
+                da_t *= dh  # (2')
+                xp.dot(da_t, W_hh_T, out=dh)  # (1')
 
+        dW_x = with_one(x, xp).T @ flat(da)  # (1'), db_h in its first row
         return Gradients(
             params={
-                "W_xh": flat(x).T @ flat(da),  # (1')
+                "W_xh": dW_x[1:],
                 "W_hh": flat(h_prev).T @ flat(da),  # (1')
-                "b_h": flat(da).sum(0),  # (1')
+                "b_h": dW_x[0],
             },
-            x=da @ params["W_xh"].T,  # (1')
+            x=(flat(da) @ params["W_xh"].T).reshape(x.shape),  # (1')
             state={"h": dh},
             adjoints={"a": da},
         )

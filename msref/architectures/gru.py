@@ -21,9 +21,13 @@ from msref.functional import (
     d_tanh,
     flat,
     glorot_uniform,
+    joined,
     orthogonal,
     sigmoid,
-    sigmoid_in_place,
+    sigmoid_of_minus,
+    spans,
+    tanh_into,
+    with_one,
 )
 
 
@@ -185,40 +189,45 @@ class GRU:
     ) -> tuple[Array, Arrays, Arrays]:
         """Run over a sequence.
 
-        The gates stand on the leading axis of one array, so each gate is
-        contiguous at every step; with reset after, one product per step
-        serves all three.
+        A row is (h_{t-1}, 1, x_t), so one product per step holds all of (1)
+        and (2); what n gets from x is one product for all steps. Gates stand
+        on the leading axis: each is contiguous at every step.
         """
         xp, state = check_forward(self, params, x, state)
-        n_time, n_batch, _ = x.shape
-        after = self.reset == "after"
-        W_x = xp.stack([params[f"W_x{k}"] for k in "rzn"])
-        W_h = xp.stack([params[f"W_h{k}"] for k in "rzn"])
-        b = xp.stack([params[f"b_{k}"] for k in "rzn"])[:, None]
+        n_time, n_batch, n_in = x.shape
+        n_hid, after = self.n_hid, self.reset == "after"
+        step = n_batch, n_hid
+        W_rz = joined(params, "rz", xp)
+        W_rz *= -1.0  # s(a) = 1 / (1 + exp(-a)): the sign is in the weights
+        W_hn = params["W_hn"]
+        W_xn = xp.concatenate([params["b_n"][None], params["W_xn"]])
 
-        a = (xp.matmul(flat(x), W_x) + b).reshape(  # (1) (2) (4) (6), all steps
-            3, n_time, n_batch, self.n_hid
-        )
-        r, z, n = a  # the gates overwrite their pre-activations
-        u = xp.empty_like(r)  # a_hn or q, by dialect
-        h = xp.empty((n_time + 1, n_batch, self.n_hid), x.dtype)
+        gates = xp.empty((3, n_time, *step), x.dtype)
+        r, z, n = gates  # the gates overwrite their pre-activations
+        u = xp.empty_like(n)
+        h = xp.empty((n_time + 1, *step), x.dtype)
         h[0] = state["h"]
+        xp.dot(with_one(x, xp), W_xn, out=flat(n))  # (4) (6), all steps
+        row = xp.ones((n_batch, n_hid + 1 + n_in), x.dtype)
+        part = xp.empty(step, x.dtype)
         with np.errstate(over="ignore"):
             for t in range(n_time):
+                u_t, n_t = u[t], n[t]  # u is a_hn or q, by dialect
+                row[:, :n_hid], row[:, n_hid + 1 :] = h[t], x[t]
+                xp.matmul(row, W_rz, out=gates[:2, t])  # (1) (2)
+                sigmoid_of_minus(gates[:2, t], xp)  # (1) (2)
                 if after:
-                    from_h = xp.matmul(h[t], W_h)
-                    a[:2, t] += from_h[:2]  # (1) (2)
-                    sigmoid_in_place(a[:2, t], xp)  # (1) (2)
-                    xp.add(from_h[2], params["b_hn"], out=u[t])  # (3)
-                    n[t] += r[t] * u[t]  # (4)
+                    xp.dot(h[t], W_hn, out=u_t)  # (3)
+                    u_t += params["b_hn"]  # (3)
+                    xp.multiply(r[t], u_t, out=part)  # (4)
                 else:
-                    a[:2, t] += xp.matmul(h[t], W_h[:2])  # (1) (2)
-                    sigmoid_in_place(a[:2, t], xp)  # (1) (2)
-                    xp.multiply(r[t], h[t], out=u[t])  # (5)
-                    n[t] += u[t] @ W_h[2]  # (6)
-                xp.tanh(n[t], out=n[t])  # (4) (6)
-                xp.multiply(z[t], h[t] - n[t], out=h[t + 1])  # (7)
-                h[t + 1] += n[t]  # (7), (1-z) n + z h = n + z (h - n)
+                    xp.multiply(r[t], h[t], out=u_t)  # (5)
+                    xp.dot(u_t, W_hn, out=part)  # (6)
+                n_t += part  # (4) (6)
+                tanh_into(n_t, n_t, xp)  # (4) (6)
+                xp.subtract(h[t], n_t, out=part)
+                part *= z[t]
+                xp.add(part, n_t, out=h[t + 1])  # (7), as n + z (h - n)
 
         tape = {"x": x, "r": r, "z": z, "n": n, ("a_hn" if after else "q"): u}
         tape |= {"h": h[1:], "h_prev": h[:-1]}
@@ -231,45 +240,66 @@ class GRU:
         dy: Array,
         dstate: Arrays | None = None,
     ) -> Gradients:
-        """Run back through time."""
+        """Run back through time.
+
+        What dh_t, or dq, is multiplied with is known before the loop: ``da``
+        holds it, written for a span of steps at a time, until the loop
+        multiplies. Weights wait until after the loop.
+        """
         xp, dstate = check_backward(self, tape, dy, dstate)
         x, h_prev = tape["x"], tape["h_prev"]
         r, z, n = (tape[k] for k in "rzn")
+        n_time, n_batch, n_hid = r.shape
         after = self.reset == "after"
-        W_hr_T, W_hz_T, W_hn_T = (params[f"W_h{k}"].T for k in "rzn")
+        of_h = "rzn" if after else "rz"  # those that read h_{t-1} itself
+        W_h_T = xp.stack([params[f"W_h{k}"].T for k in of_h])
+        W_hn_T = xp.ascontiguousarray(params["W_hn"].T)
 
-        da_r, da_z, da_n = xp.empty((3, *r.shape), r.dtype)
-        da_hn = xp.empty_like(r) if after else da_n
+        # r, z, then a_hn where there is one, n: readers of h_{t-1} first
+        n_gates = len(of_h)
+        da = xp.empty((n_gates + 1, *r.shape), x.dtype)
+        da_r, da_z, da_hn, da_n = da[0], da[1], da[n_gates - 1], da[n_gates]
         dh = dstate["h"]
-        for t in reversed(range(len(dy))):
-            dh = dh + dy[t]
-            da_n[t] = dh * (1.0 - z[t]) * d_tanh(n[t])  # (7') (4') (6')
-            da_z[t] = dh * (h_prev[t] - n[t]) * d_sigmoid(z[t])  # (7') (2')
-            dh = dh * z[t]  # (7')
+        dq = xp.empty_like(dh)
+        back = xp.empty((n_gates, *dh.shape), dh.dtype)
+        for start, stop in spans(n_time, n_batch * n_hid):
+            s = slice(start, stop)
+            xp.multiply(1.0 - z[s], d_tanh(n[s]), out=da_n[s])  # (7') (4') (6')
+            dh_by_z = h_prev[s] - n[s]  # (7')
+            xp.multiply(dh_by_z, d_sigmoid(z[s]), out=da_z[s])  # (7') (2')
             if after:
-                dr = da_n[t] * tape["a_hn"][t]  # (4')
-                xp.multiply(da_n[t], r[t], out=da_hn[t])  # (4')
-                dh += da_hn[t] @ W_hn_T  # (3')
+                xp.multiply(da_n[s], r[s], out=da_hn[s])  # (4')
+                dr = da_n[s] * tape["a_hn"][s]  # (4')
+                xp.multiply(dr, d_sigmoid(r[s]), out=da_r[s])  # (1')
             else:
-                dq = da_n[t] @ W_hn_T  # (6')
-                dr = dq * h_prev[t]  # (5')
-                dh += dq * r[t]  # (5')
-            da_r[t] = dr * d_sigmoid(r[t])  # (1')
-            dh += da_z[t] @ W_hz_T  # (2')
-            dh += da_r[t] @ W_hr_T  # (1')
+                xp.multiply(h_prev[s], d_sigmoid(r[s]), out=da_r[s])  # (5')
+            for t in reversed(range(start, stop)):
+                from_dh = da[0 if after else 1 :, t]
+                dh += dy[t]
+                from_dh *= dh  # all of the above; reset before: all but (5')
+                dh *= z[t]  # (7')
+                if not after:
+                    xp.dot(da_n[t], W_hn_T, out=dq)  # (6')
+                    da_rt = da_r[t]
+                    da_rt *= dq  # (5') (1')
+                    dq *= r[t]
+                    dh += dq  # (5')
+                xp.matmul(da[:n_gates, t], W_h_T, out=back)
+                for back_k in back:
+                    dh += back_k  # (1') (2') (3')
 
-        adjoints = {"a_r": da_r, "a_z": da_z, "a_n": da_n}
-        grads = {}
+        by_gate = da.reshape(n_gates + 1, -1, n_hid)
+        dW_h = xp.matmul(flat(h_prev).T, by_gate[:n_gates])  # (1') (2') (3')
         dx = xp.zeros_like(x)
+        grads = dict(zip((f"W_h{k}" for k in of_h), dW_h, strict=True))
+        adjoints = {"a_r": da_r, "a_z": da_z, "a_n": da_n}
+        x_T = with_one(x, xp).T
         for k in "rzn":  # (1') (2') (4') (6')
-            da_k = adjoints[f"a_{k}"]
-            grads[f"W_x{k}"] = flat(x).T @ flat(da_k)
-            grads[f"b_{k}"] = flat(da_k).sum(0)
-            dx += da_k @ params[f"W_x{k}"].T
-        grads["W_hr"] = flat(h_prev).T @ flat(da_r)  # (1')
-        grads["W_hz"] = flat(h_prev).T @ flat(da_z)  # (2')
+            da_k = flat(adjoints[f"a_{k}"])
+            dW_x = x_T @ da_k
+            grads[f"W_x{k}"], grads[f"b_{k}"] = dW_x[1:], dW_x[0]
+            dx += (da_k @ params[f"W_x{k}"].T).reshape(x.shape)
         if after:
-            grads["W_hn"] = flat(h_prev).T @ flat(da_hn)  # (3')
             grads["b_hn"] = flat(da_hn).sum(0)  # (3')
             adjoints["a_hn"] = da_hn
         else:

@@ -16,7 +16,7 @@ from msref.architectures.base import (
     check_sizes,
 )
 from msref.arrays import Array, Arrays
-from msref.functional import ACTIVATIONS, flat
+from msref.functional import ACTIVATIONS, flat, tanh_into
 
 
 @dataclass(frozen=True)
@@ -176,25 +176,29 @@ class IndRNN:
         """Run over a sequence; ``h`` holds a_t until f overwrites it."""
         xp, state = check_forward(self, params, x, state)
         n_time, n_batch, _ = x.shape
-        w_hh = params["w_hh"]
+        # tiled: a vector would be spread over the batch at every step
+        w_hh = xp.tile(params["w_hh"], (n_batch, 1))
 
         h = xp.empty((n_time + 1, n_batch, self.n_hid), x.dtype)
         h[0] = state["h"]
-        a = h[1:]
         if self.mixes:
-            xp.matmul(flat(x), params["W_xh"], out=flat(a))  # (1), all steps
-            a += params["b_h"]  # (1)
+            xp.dot(flat(x), params["W_xh"], out=flat(h[1:]))  # (1), all steps
+            h[1:] += params["b_h"]  # (1)
         else:
-            a[...] = x
-        for t in range(n_time):
-            a[t] += w_hh * h[t]  # (1)
-            if self.activation == "tanh":
-                xp.tanh(a[t], out=h[t + 1])  # (2)
-            else:
-                xp.maximum(a[t], 0.0, out=h[t + 1])  # (2)
+            h[1:] = x
+        fed_back = xp.empty_like(w_hh)
+        with np.errstate(over="ignore"):
+            for t in range(n_time):
+                h_t = h[t + 1]
+                xp.multiply(w_hh, h[t], out=fed_back)
+                h_t += fed_back  # (1)
+                if self.activation == "tanh":
+                    tanh_into(h_t, h_t, xp)  # (2)
+                else:
+                    xp.maximum(h_t, 0.0, out=h_t)  # (2)
 
-        tape = {"x": x, "h": a, "h_prev": h[:-1]}
-        return a, {"h": h[-1].copy()}, tape
+        tape = {"x": x, "h": h[1:], "h_prev": h[:-1]}
+        return h[1:], {"h": h[-1].copy()}, tape
 
     def backward(
         self,
@@ -204,17 +208,19 @@ class IndRNN:
         dstate: Arrays | None = None,
     ) -> Gradients:
         """Run back through time."""
-        _, dstate = check_backward(self, tape, dy, dstate)
+        xp, dstate = check_backward(self, tape, dy, dstate)
         x, h, h_prev = tape["x"], tape["h"], tape["h_prev"]
-        w_hh = params["w_hh"]
+        w_hh = xp.tile(params["w_hh"], (x.shape[1], 1))
 
         da = ACTIVATIONS[self.activation].derivative(h)  # f'(a_t), all steps
         dh = dstate["h"]
         for t in reversed(range(len(dy))):
-            da[t] *= dy[t] + dh  # (2')
-            dh = da[t] * w_hh  # (1')
+            da_t = da[t]
+            dh += dy[t]
+            da_t *= dh  # (2')
+            xp.multiply(w_hh, da_t, out=dh)  # (1')
 
-        dw_hh = (flat(da) * flat(h_prev)).sum(0)  # (1')
+        dw_hh = xp.einsum("ij,ij->j", flat(da), flat(h_prev))  # (1')
         if not self.mixes:
             return Gradients({"w_hh": dw_hh}, da.copy(), {"h": dh}, {"a": da})
         return Gradients(
@@ -223,7 +229,7 @@ class IndRNN:
                 "w_hh": dw_hh,
                 "b_h": flat(da).sum(0),  # (1')
             },
-            x=da @ params["W_xh"].T,  # (1')
+            x=(flat(da) @ params["W_xh"].T).reshape(x.shape),  # (1')
             state={"h": dh},
             adjoints={"a": da},
         )

@@ -17,7 +17,7 @@ from msref.architectures.base import (
     check_sizes,
 )
 from msref.arrays import Array, Arrays
-from msref.functional import d_tanh, flat, glorot_normal
+from msref.functional import flat, glorot_normal, tanh_into
 
 
 @dataclass(frozen=True)
@@ -155,20 +155,26 @@ class LMN:
         """Run over a sequence; ``h`` holds a_t until tanh overwrites it."""
         xp, state = check_forward(self, params, x, state)
         n_time, n_batch, _ = x.shape
-        W_mh, W_hm, W_mm = params["W_mh"], params["W_hm"], params["W_mm"]
+        W_hm, n_hid = params["W_hm"], self.n_hid
+        # what the memory gives to h and to itself, in one product
+        W_m = xp.concatenate([params["W_mh"], params["W_mm"]], axis=1)
+        bias = xp.concatenate([params["b_h"], params["b_m"]])
 
-        h = (
-            flat(x) @ params["W_xh"] + params["b_h"]
-        ).reshape(  # (1), all steps
-            n_time, n_batch, self.n_hid
-        )
+        h = xp.empty((n_time, n_batch, n_hid), x.dtype)
+        xp.dot(flat(x), params["W_xh"], out=flat(h))  # (1), all steps
         m = xp.empty((n_time + 1, n_batch, self.n_mem), x.dtype)
-        m[0], m[1:] = state["m"], params["b_m"]  # (3)
-        for t in range(n_time):
-            h[t] += m[t] @ W_mh  # (1)
-            xp.tanh(h[t], out=h[t])  # (2)
-            m[t + 1] += h[t] @ W_hm  # (3)
-            m[t + 1] += m[t] @ W_mm  # (3)
+        m[0] = state["m"]
+        given = xp.empty((n_batch, n_hid + self.n_mem), x.dtype)
+        to_h, to_itself = given[:, :n_hid], given[:, n_hid:]
+        with np.errstate(over="ignore"):
+            for t in range(n_time):
+                h_t, m_t = h[t], m[t + 1]
+                xp.dot(m[t], W_m, out=given)
+                given += bias
+                h_t += to_h  # (1)
+                tanh_into(h_t, h_t, xp)  # (2)
+                xp.dot(h_t, W_hm, out=m_t)  # (3)
+                m_t += to_itself  # (3)
 
         y = m[1:] if self.output == "memory" else h  # (4)
         tape = {"x": x, "h": h, "m": m[1:], "m_prev": m[:-1]}
@@ -189,36 +195,45 @@ class LMN:
                 left out of dm_{t-1}; ``None`` for no step.
         """
         xp, dstate = check_backward(self, tape, dy, dstate)
-        check_detached(detached, len(dy))
+        detached = check_detached(detached, len(dy))
         x, h, m_prev = tape["x"], tape["h"], tape["m_prev"]
-        W_mh_T, W_hm_T = params["W_mh"].T, params["W_hm"].T
-        W_mm_T = params["W_mm"].T
+        W_hm_T, n_hid = params["W_hm"].T, self.n_hid
+        W_m_T = xp.concatenate([params["W_mh"], params["W_mm"]], axis=1).T
 
-        da = d_tanh(h)  # (2'), all steps
-        dm = xp.empty_like(m_prev)  # dm[t] is the whole gradient of m_t
+        # da_t and dm_t side by side: one product sends both back
+        da_dm = xp.empty((*h.shape[:2], n_hid + self.n_mem), h.dtype)
+        da, dm = da_dm[..., :n_hid], da_dm[..., n_hid:]
+        slope = h * h
+        xp.subtract(1.0, slope, out=slope)  # (2'), all steps
         dm_next = dstate["m"]
         for t in reversed(range(len(dy))):
+            dm_t = dm[t]  # the whole gradient of m_t
             if self.output == "memory":
-                xp.add(dm_next, dy[t], out=dm[t])  # (4')
-                dh = dm[t] @ W_hm_T  # (3')
+                xp.add(dm_next, dy[t], out=dm_t)  # (4')
+                dh = xp.dot(dm_t, W_hm_T)  # (3')
             else:
-                dm[t] = dm_next
-                dh = dm[t] @ W_hm_T + dy[t]  # (3') (4')
-            da[t] *= dh  # (2')
-            dm_next = dm[t] @ W_mm_T  # (3')
-            if detached is None or not detached[t]:
-                dm_next += da[t] @ W_mh_T  # (1')
+                dm_t[...] = dm_next
+                dh = xp.dot(dm_t, W_hm_T)  # (3')
+                dh += dy[t]  # (4')
+            xp.multiply(slope[t], dh, out=da[t])  # (2')
+            if detached is not None and detached[t]:
+                dm_next = xp.dot(dm_t, W_m_T[n_hid:])  # (3')
+            else:
+                dm_next = xp.dot(da_dm[t], W_m_T)  # (3') (1')
 
+        dW_m = flat(m_prev).T @ flat(da_dm)  # (1') (3')
+        db = flat(da_dm).sum(0)  # (1') (3')
+        da_flat = flat(da_dm)[:, :n_hid]
         return Gradients(
             params={
-                "W_xh": flat(x).T @ flat(da),  # (1')
-                "W_mh": flat(m_prev).T @ flat(da),  # (1')
-                "b_h": flat(da).sum(0),  # (1')
-                "W_hm": flat(h).T @ flat(dm),  # (3')
-                "W_mm": flat(m_prev).T @ flat(dm),  # (3')
-                "b_m": flat(dm).sum(0),  # (3')
+                "W_xh": flat(x).T @ da_flat,  # (1')
+                "W_mh": dW_m[:, :n_hid],  # (1')
+                "b_h": db[:n_hid],  # (1')
+                "W_hm": flat(h).T @ flat(da_dm)[:, n_hid:],  # (3')
+                "W_mm": dW_m[:, n_hid:],  # (3')
+                "b_m": db[n_hid:],  # (3')
             },
-            x=da @ params["W_xh"].T,  # (1')
+            x=(da_flat @ params["W_xh"].T).reshape(x.shape),  # (1')
             state={"m": dm_next},
             adjoints={"a": da, "m": dm},
         )

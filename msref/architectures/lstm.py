@@ -21,9 +21,13 @@ from msref.functional import (
     d_tanh,
     flat,
     glorot_uniform,
+    joined,
     orthogonal,
     sigmoid,
-    sigmoid_in_place,
+    sigmoid_of_minus,
+    spans,
+    tanh_into,
+    with_one,
 )
 
 
@@ -173,30 +177,34 @@ class LSTM:
     ) -> tuple[Array, Arrays, Arrays]:
         """Run over a sequence.
 
-        The gates stand on the leading axis of one array, so each gate is
-        contiguous at every step and the three logistic ones share a call.
+        A row of z is (h_{t-1}, 1, x_t), so one product per step holds all of
+        (1). Gates stand on the leading axis: each is contiguous at every
+        step, and the three logistic ones share their calls.
         """
         xp, state = check_forward(self, params, x, state)
-        n_time, n_batch, _ = x.shape
-        W_x = xp.stack([params[f"W_x{k}"] for k in "ifog"])
-        W_h = xp.stack([params[f"W_h{k}"] for k in "ifog"])
-        b = xp.stack([params[f"b_{k}"] for k in "ifog"])[:, None]
+        n_time, n_batch, n_in = x.shape
+        step = n_batch, self.n_hid
+        W = joined(params, "ifog", xp)
+        W[:3] *= -1.0  # s(a) = 1 / (1 + exp(-a)): the sign is in the weights
 
-        a = (xp.matmul(flat(x), W_x) + b).reshape(  # (1), all steps and gates
-            4, n_time, n_batch, self.n_hid
-        )
+        a = xp.empty((4, n_time, *step), x.dtype)
         i, f, o, g = a  # the gates overwrite their pre-activations
-        h = xp.empty((n_time + 1, n_batch, self.n_hid), x.dtype)
+        h = xp.empty((n_time + 1, *step), x.dtype)
         c, tanh_c = xp.empty_like(h), xp.empty_like(i)
         h[0], c[0] = state["h"], state["c"]
+        z = xp.ones((n_batch, self.n_hid + 1 + n_in), x.dtype)
+        written = xp.empty(step, x.dtype)
         with np.errstate(over="ignore"):
             for t in range(n_time):
-                a[:, t] += xp.matmul(h[t], W_h)  # (1)
-                sigmoid_in_place(a[:3, t], xp)  # (2)
-                xp.tanh(g[t], out=g[t])  # (2)
-                xp.multiply(f[t], c[t], out=c[t + 1])  # (3)
-                c[t + 1] += i[t] * g[t]  # (3)
-                xp.tanh(c[t + 1], out=tanh_c[t])  # (4)
+                g_t, c_t = g[t], c[t + 1]
+                z[:, : self.n_hid], z[:, self.n_hid + 1 :] = h[t], x[t]
+                xp.matmul(z, W, out=a[:, t])  # (1)
+                sigmoid_of_minus(a[:3, t], xp)  # (2)
+                tanh_into(g_t, g_t, xp)  # (2)
+                xp.multiply(f[t], c[t], out=c_t)  # (3)
+                xp.multiply(i[t], g_t, out=written)  # (3)
+                c_t += written  # (3)
+                tanh_into(c_t, tanh_c[t], xp)  # (4)
                 xp.multiply(o[t], tanh_c[t], out=h[t + 1])  # (4)
 
         tape = {"x": x, "i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c}
@@ -210,33 +218,50 @@ class LSTM:
         dy: Array,
         dstate: Arrays | None = None,
     ) -> Gradients:
-        """Run back through time."""
+        """Run back through time.
+
+        Everything that dh_t and dc_t are multiplied with is known before the
+        loop: ``da`` holds it, written for a span of steps at a time, until
+        the loop multiplies. Weights wait until after the loop.
+        """
         xp, dstate = check_backward(self, tape, dy, dstate)
         x, h_prev, c_prev = tape["x"], tape["h_prev"], tape["c_prev"]
         i, f, g, o = (tape[k] for k in "ifgo")
         tanh_c = tape["tanh_c"]
+        n_time, n_batch, n_hid = i.shape
         W_h_T = xp.stack([params[f"W_h{k}"].T for k in "ifgo"])
 
-        da = xp.empty((4, *i.shape), i.dtype)
+        da = xp.empty((4, *i.shape), x.dtype)
         da_i, da_f, da_g, da_o = da
         dh, dc = dstate["h"], dstate["c"]
-        for t in reversed(range(len(dy))):
-            dh = dh + dy[t]
-            dc += dh * o[t] * d_tanh(tanh_c[t])  # (4')
-            da_o[t] = dh * tanh_c[t] * d_sigmoid(o[t])  # (4') (2')
-            da_g[t] = dc * i[t] * d_tanh(g[t])  # (3') (2')
-            da_f[t] = dc * c_prev[t] * d_sigmoid(f[t])  # (3') (2')
-            da_i[t] = dc * g[t] * d_sigmoid(i[t])  # (3') (2')
-            dc *= f[t]  # (3')
-            dh = xp.matmul(da[:, t], W_h_T).sum(0)  # (1')
+        back = xp.empty((4, *dh.shape), dh.dtype)
+        for start, stop in spans(n_time, n_batch * n_hid):
+            s = slice(start, stop)
+            dc_by_dh = o[s] * d_tanh(tanh_c[s])  # (4')
+            xp.multiply(tanh_c[s], d_sigmoid(o[s]), out=da_o[s])  # (4') (2')
+            xp.multiply(i[s], d_tanh(g[s]), out=da_g[s])  # (3') (2')
+            xp.multiply(c_prev[s], d_sigmoid(f[s]), out=da_f[s])  # (3') (2')
+            xp.multiply(g[s], d_sigmoid(i[s]), out=da_i[s])  # (3') (2')
+            for t in reversed(range(start, stop)):
+                da_ifg, da_ot, dc_t = da[:3, t], da_o[t], dc_by_dh[t - start]
+                dh += dy[t]
+                da_ot *= dh  # (4') (2')
+                dc_t *= dh
+                dc += dc_t  # (4')
+                da_ifg *= dc  # (3') (2')
+                dc *= f[t]  # (3')
+                xp.matmul(da[:, t], W_h_T, out=back)  # (1')
+                xp.add(back[0], back[1], out=dh)  # (1')
+                dh += back[2]
+                dh += back[3]
 
-        adjoints = {"a_i": da_i, "a_f": da_f, "a_g": da_g, "a_o": da_o}
-        grads = {}
+        dW_h = xp.matmul(flat(h_prev).T, da.reshape(4, -1, n_hid))  # (1')
+        dW_x = xp.matmul(with_one(x, xp).T, da.reshape(4, -1, n_hid))  # (1')
         dx = xp.zeros_like(x)
-        for k in "ifgo":
-            da_k = adjoints[f"a_{k}"]
-            grads[f"W_x{k}"] = flat(x).T @ flat(da_k)  # (1')
-            grads[f"W_h{k}"] = flat(h_prev).T @ flat(da_k)  # (1')
-            grads[f"b_{k}"] = flat(da_k).sum(0)  # (1')
-            dx += da_k @ params[f"W_x{k}"].T  # (1')
+        grads, adjoints = {}, {}
+        for k, da_k, dW_hk, dW_xk in zip("ifgo", da, dW_h, dW_x, strict=True):
+            dx += (flat(da_k) @ params[f"W_x{k}"].T).reshape(x.shape)  # (1')
+            grads[f"W_x{k}"], grads[f"b_{k}"] = dW_xk[1:], dW_xk[0]
+            grads[f"W_h{k}"] = dW_hk
+            adjoints[f"a_{k}"] = da_k
         return Gradients(grads, dx, {"h": dh, "c": dc}, adjoints)

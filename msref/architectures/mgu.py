@@ -21,8 +21,12 @@ from msref.functional import (
     d_tanh,
     flat,
     glorot_uniform,
+    joined,
     sigmoid,
-    sigmoid_in_place,
+    sigmoid_of_minus,
+    spans,
+    tanh_into,
+    with_one,
 )
 
 
@@ -136,28 +140,40 @@ class MGU:
         state: Arrays | None = None,
         t0: int = 0,
     ) -> tuple[Array, Arrays, Arrays]:
-        """Run over a sequence; gates overwrite their pre-activations."""
-        xp, state = check_forward(self, params, x, state)
-        n_time, n_batch, _ = x.shape
-        W_x = xp.stack([params["W_xf"], params["W_xm"]])
-        b = xp.stack([params["b_f"], params["b_m"]])[:, None]
-        W_hf, W_hm = params["W_hf"], params["W_hm"]
+        """Run over a sequence.
 
-        f, m = (xp.matmul(flat(x), W_x) + b).reshape(  # (1) (3), all steps
-            2, n_time, n_batch, self.n_hid
-        )
-        q = xp.empty_like(f)
-        h = xp.empty((n_time + 1, n_batch, self.n_hid), x.dtype)
+        A row is (h_{t-1}, 1, x_t), so one product per step holds all of (1);
+        what m gets from x is one product for all steps. The gates overwrite
+        their pre-activations.
+        """
+        xp, state = check_forward(self, params, x, state)
+        n_time, n_batch, n_in = x.shape
+        n_hid = self.n_hid
+        step = n_batch, n_hid
+        W_f = joined(params, "f", xp)[0]
+        W_f *= -1.0  # s(a) = 1 / (1 + exp(-a)): the sign is in the weights
+        W_hm = params["W_hm"]
+        W_xm = xp.concatenate([params["b_m"][None], params["W_xm"]])
+
+        f, m, q = xp.empty((3, n_time, *step), x.dtype)
+        h = xp.empty((n_time + 1, *step), x.dtype)
         h[0] = state["h"]
+        xp.dot(with_one(x, xp), W_xm, out=flat(m))  # (3), all steps
+        row = xp.ones((n_batch, n_hid + 1 + n_in), x.dtype)
+        part = xp.empty(step, x.dtype)
         with np.errstate(over="ignore"):
             for t in range(n_time):
-                f[t] += h[t] @ W_hf  # (1)
-                sigmoid_in_place(f[t], xp)  # (1)
-                xp.multiply(f[t], h[t], out=q[t])  # (2)
-                m[t] += q[t] @ W_hm  # (3)
-                xp.tanh(m[t], out=m[t])  # (3)
-                xp.multiply(f[t], m[t] - h[t], out=h[t + 1])  # (4)
-                h[t + 1] += h[t]  # (4), (1-f) h + f m = h + f (m - h)
+                f_t, m_t, q_t = f[t], m[t], q[t]
+                row[:, :n_hid], row[:, n_hid + 1 :] = h[t], x[t]
+                xp.dot(row, W_f, out=f_t)  # (1)
+                sigmoid_of_minus(f_t, xp)  # (1)
+                xp.multiply(f_t, h[t], out=q_t)  # (2)
+                xp.dot(q_t, W_hm, out=part)  # (3)
+                m_t += part  # (3)
+                tanh_into(m_t, m_t, xp)  # (3)
+                xp.subtract(m_t, h[t], out=part)
+                part *= f_t
+                xp.add(part, h[t], out=h[t + 1])  # (4), as h + f (m - h)
 
         tape = {"x": x, "f": f, "q": q, "m": m, "h": h[1:], "h_prev": h[:-1]}
         return h[1:], {"h": h[-1].copy()}, tape
@@ -169,23 +185,43 @@ class MGU:
         dy: Array,
         dstate: Arrays | None = None,
     ) -> Gradients:
-        """Run back through time."""
-        xp, dstate = check_backward(self, tape, dy, dstate)
-        p, x, h_prev = params, tape["x"], tape["h_prev"]
-        f, m = tape["f"], tape["m"]
-        W_hf_T, W_hm_T = p["W_hf"].T, p["W_hm"].T
+        """Run back through time.
 
-        da_f, da_m = xp.empty((2, *f.shape), f.dtype)
+        What dh_t and dq are multiplied with is known before the loop: it is
+        computed for a span of steps at a time, most of it where the adjoints
+        will be. Weights wait until after the loop.
+        """
+        xp, dstate = check_backward(self, tape, dy, dstate)
+        x, h_prev = tape["x"], tape["h_prev"]
+        f, m = tape["f"], tape["m"]
+        n_time, n_batch, n_hid = f.shape
+        W_hf_T, W_hm_T = (
+            xp.ascontiguousarray(params[f"W_h{k}"].T) for k in "fm"
+        )
+
+        da_f, da_m = xp.empty((2, *f.shape), x.dtype)
         dh = dstate["h"]
-        for t in reversed(range(len(dy))):
-            dh = dh + dy[t]
-            da_m[t] = dh * f[t] * d_tanh(m[t])  # (4') (3')
-            dq = da_m[t] @ W_hm_T  # (3')
-            df = dh * (m[t] - h_prev[t]) + dq * h_prev[t]  # (4') (2')
-            da_f[t] = df * d_sigmoid(f[t])  # (1')
-            dh = dh * (1.0 - f[t])  # (4')
-            dh += dq * f[t]  # (2')
-            dh += da_f[t] @ W_hf_T  # (1')
+        dq, part = xp.empty((2, *dh.shape), dh.dtype)
+        for start, stop in spans(n_time, n_batch * n_hid):
+            s = slice(start, stop)
+            xp.multiply(f[s], d_tanh(m[s]), out=da_m[s])  # (4') (3')
+            d_f = d_sigmoid(f[s])  # (1')
+            xp.multiply(m[s] - h_prev[s], d_f, out=da_f[s])  # (4') (1')
+            d_f *= h_prev[s]  # (2') (1')
+            keep = 1.0 - f[s]  # (4')
+            for t in reversed(range(start, stop)):
+                da_ft, da_mt, by_dq = da_f[t], da_m[t], d_f[t - start]
+                dh += dy[t]
+                da_mt *= dh  # (4') (3')
+                xp.dot(da_mt, W_hm_T, out=dq)  # (3')
+                da_ft *= dh  # (4') (1')
+                by_dq *= dq
+                da_ft += by_dq  # (2') (1')
+                dh *= keep[t - start]  # (4')
+                dq *= f[t]
+                dh += dq  # (2')
+                xp.dot(da_ft, W_hf_T, out=part)
+                dh += part  # (1')
 
         adjoints = {"a_f": da_f, "a_m": da_m}
         grads: Arrays = {
@@ -193,9 +229,10 @@ class MGU:
             "W_hm": flat(tape["q"]).T @ flat(da_m),  # (3')
         }
         dx = xp.zeros_like(x)
+        x_T = with_one(x, xp).T
         for k in "fm":  # (1') (3')
-            da_k = adjoints[f"a_{k}"]
-            grads[f"W_x{k}"] = flat(x).T @ flat(da_k)
-            grads[f"b_{k}"] = flat(da_k).sum(0)
-            dx += da_k @ p[f"W_x{k}"].T
-        return Gradients(params=grads, x=dx, state={"h": dh}, adjoints=adjoints)
+            da_k = flat(adjoints[f"a_{k}"])
+            dW_x = x_T @ da_k
+            grads[f"W_x{k}"], grads[f"b_{k}"] = dW_x[1:], dW_x[0]
+            dx += (da_k @ params[f"W_x{k}"].T).reshape(x.shape)
+        return Gradients(grads, dx, {"h": dh}, adjoints)

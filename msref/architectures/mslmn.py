@@ -17,8 +17,9 @@ from msref.architectures.base import (
     check_sizes,
 )
 from msref.architectures.clock import Clock
+from msref.architectures.holds import Asked, Given
 from msref.arrays import Array, Arrays
-from msref.functional import d_tanh, flat, glorot_normal
+from msref.functional import flat, glorot_normal, tanh_into
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class MultiScaleLMN:
         With ``first`` = 0, two modules tick per step on average, however
         many there are. What a module gives to h and to faster modules
         changes at its ticks alone: it is multiplied out there, once, and
-        added up with what slower modules give (``given``). Backwards the
-        same sums run the other way (``asked``). So a step costs about
+        added up with what slower modules give (``holds.Given``). Backwards
+        the same sums run the other way (``holds.Asked``). So a step costs about
         n_hid (n_in + 4 n_mem) + 4 n_mem^2 multiplications forwards whatever
         g is, and twice that backwards. Only arrays over all units and steps,
         such as y and dy, grow with g. The tape holds
@@ -195,39 +196,31 @@ class MultiScaleLMN:
         xp, state = check_forward(self, params, x, state)
         n_time, n_batch, _ = x.shape
         g, n_hid, block = self.n_modules, self.n_hid, self._blocks()
-        W_hm, b_m = params["W_hm"], params["b_m"]
-        W, clock = self._readers(params, xp), self.clock
+        # the first rows of a matrix are contiguous, its first columns are not:
+        # a small product with them takes up to three times as long
+        W_hm_T = xp.ascontiguousarray(params["W_hm"].T)
+        bias = xp.concatenate([params["b_h"], params["b_m"]])
 
-        h = (flat(x) @ params["W_xh"] + params["b_h"]).reshape(
-            n_time, n_batch, n_hid
-        )  # (1), all steps
+        h = xp.empty((n_time, n_batch, n_hid), x.dtype)
+        xp.dot(flat(x), params["W_xh"], out=flat(h))  # (1), all steps
         m = xp.empty((n_time + 1, n_batch, g * self.n_mem), x.dtype)
         m[0] = state["m"]
         if self.learned_start and t0 == 0:
             m[0] += params["m_0"]  # (0)
 
-        # given[i]: what modules i and slower give to h and to modules 0 .. i
-        given = [xp.empty((n_batch, w.shape[1]), x.dtype) for w in W]
-
-        def give(i: int, m_i: Array) -> None:
-            xp.matmul(m_i, W[i], out=given[i])
-            if i + 1 < g:
-                given[i] += given[i + 1][:, : W[i].shape[1]]
-
-        for i in reversed(range(g)):
-            give(i, m[0][:, block[i]])
-        for t in range(n_time):
-            active = clock.n_active(t0 + t)
-            now, later = self._split(active)
-            h[t] += given[0][:, :n_hid]  # (1)
-            xp.tanh(h[t], out=h[t])  # (2)
-            m[t + 1][:, later] = m[t][:, later]  # (4)
-            if active:
-                m[t + 1][:, now] = h[t] @ W_hm[:, now] + b_m[now]  # (3) (4)
-            for i in reversed(range(active)):
-                m_i = m[t + 1][:, block[i]]
-                m_i += given[i][:, -self.n_mem :]  # (3)
-                give(i, m_i)
+        W = self._readers(params, xp)
+        given = Given(self.clock, W, bias, m[0], t0, n_time, xp)
+        with np.errstate(over="ignore"):
+            for t, active in enumerate(self.clock.schedule(t0, n_time)):
+                h_t = h[t]
+                h_t += given.at_every_step  # (1)
+                tanh_into(h_t, h_t, xp)  # (2)
+                a_m = xp.dot(h_t, W_hm_T[: active * self.n_mem].T)  # (3)
+                for i in reversed(range(active)):
+                    m_i = given.slot(i)
+                    xp.add(a_m[:, block[i]], given.to_itself[i], out=m_i)  # (3)
+                    given.renew(i, m_i)
+        given.spread(m[1:])  # (4)
 
         y = m[1:] if self.output == "memory" else h  # (5)
         t_all = np.arange(t0, t0 + n_time)
@@ -249,70 +242,60 @@ class MultiScaleLMN:
                 left out of dm_{t-1}; ``None`` for no step.
         """
         xp, dstate = check_backward(self, tape, dy, dstate)
-        check_detached(detached, len(dy))
+        detached = check_detached(detached, len(dy))
         x, h, m_prev = tape["x"], tape["h"], tape["m_prev"]
-        n_time, n_batch, _ = x.shape
-        g, n_hid, block = self.n_modules, self.n_hid, self._blocks()
+        n_hid, block, clock = self.n_hid, self._blocks(), self.clock
         t0 = int(tape["t"][0])
-        W_hm = params["W_hm"]
-        W, clock = self._readers(params, xp), self.clock
+        W_hm_T = xp.ascontiguousarray(params["W_hm"].T)
 
-        da = d_tanh(h)  # (2'), all steps
+        da = h * h
+        xp.subtract(1.0, da, out=da)  # (2'), all steps
         da_m = xp.zeros(m_prev.shape, dy.dtype)
-        # asked[i]: what the readers of m^i, h and modules 0 .. i, ask of it
-        # while it holds; dW[i] is the gradient of W[i]
-        asked = [xp.zeros((n_batch, w.shape[1]), dy.dtype) for w in W]
-        dW = [xp.zeros_like(w) for w in W]
         dm = dstate["m"]
-        for t in reversed(range(n_time)):
-            active = clock.n_active(t0 + t)
-            now, _ = self._split(active)
+        asked = Asked(clock, self._readers(params, xp), m_prev, t0, xp)
+        active = clock.schedule(t0, len(dy))
+        for t in reversed(range(len(dy))):
+            da_t, n = da[t], active[t] * self.n_mem
             if self.output == "memory":
                 dm += dy[t]  # (5')
-            da_m[t][:, now] = dm[:, now]  # (4')
-            dm[:, now] = 0.0  # (4')
-            dh = da_m[t][:, now] @ W_hm[:, now].T  # (3')
+            for i in range(active[t]):
+                dm_i = dm[:, block[i]]
+                dm_i += asked.sent_back(i, t)  # (1') (3')
+                asked.by_itself(i, t, dm_i)  # (3')
+            da_m[t][:, :n] = dm[:, :n]  # (4')
+            dh = xp.dot(dm[:, :n], W_hm_T[:n])  # (3')
+            dm[:, :n] = 0.0  # (4')
             if self.output == "hidden":
                 dh += dy[t]  # (5')
-            da[t] *= dh  # (2')
-            if detached is None or not detached[t]:
-                asked[0][:, :n_hid] += da[t]  # (1')
-            for i in range(active):
-                asked[i][:, -self.n_mem :] += da_m[t][:, block[i]]  # (3')
-            # m_{t-1} was written at its ticks: there its hold is complete
-            wrote = clock.n_active(t0 + t - 1) if t else g
-            for i in range(wrote):
-                m_i = m_prev[t][:, block[i]]
-                dm[:, block[i]] += asked[i] @ W[i].T  # (1') (3')
-                dW[i] += m_i.T @ asked[i]  # (1') (3')
-                if i + 1 < g:
-                    asked[i + 1][:, : W[i].shape[1]] += asked[i]
-                asked[i][...] = 0.0
+            da_t *= dh  # (2')
+            cut = detached is not None and detached[t]
+            asked.by_all(t, 0.0 if cut else da_t)  # (1')
+        for i, back in enumerate(asked.finish()):
+            dm[:, block[i]] += back  # (1') (3')
 
         grads = {
             "W_xh": flat(x).T @ flat(da),  # (1')
-            "W_mh": xp.zeros_like(params["W_mh"]),
+            "W_mh": xp.concatenate([w[:, :n_hid] for w in asked.dW]),  # (1')
             "b_h": flat(da).sum(0),  # (1')
-            "W_hm": xp.zeros_like(W_hm),
+            "W_hm": xp.zeros_like(params["W_hm"]),
             "W_mm": xp.zeros_like(params["W_mm"]),
-            "b_m": xp.zeros_like(params["b_m"]),
+            "b_m": flat(da_m).sum(0),  # (3')
         }
-        for i in range(g):
-            grads["W_mh"][block[i]] = dW[i][:, :n_hid]  # (1')
-            grads["W_mm"][block[i], : block[i].stop] = dW[i][:, n_hid:]  # (3')
+        for i, dW in enumerate(asked.dW):
+            grads["W_mm"][block[i], : block[i].stop] = dW[:, n_hid:]  # (3')
             ticks = clock.ticks(i, t0)
             written = flat(da_m[ticks, :, block[i]])
             grads["W_hm"][:, block[i]] = flat(h[ticks]).T @ written  # (3')
-            grads["b_m"][block[i]] = written.sum(0)  # (3')
         if detached is not None and detached.any():
-            alone = flat(m_prev[detached]).T @ flat(da[detached])
+            steps = xp.asarray(np.flatnonzero(detached))
+            alone = flat(m_prev[steps]).T @ flat(da[steps])
             grads["W_mh"] += alone  # (1')
         if self.learned_start:
             zero = xp.zeros_like(params["m_0"])
             grads["m_0"] = dm.sum(0) if t0 == 0 else zero  # (0')
         return Gradients(
             params=grads,
-            x=da @ params["W_xh"].T,  # (1')
+            x=(flat(da) @ params["W_xh"].T).reshape(x.shape),  # (1')
             state={"m": dm},
             adjoints={"a": da, "a_m": da_m},
         )
@@ -321,11 +304,6 @@ class MultiScaleLMN:
         """Return where each module's units are."""
         n = self.n_mem
         return [slice(i * n, (i + 1) * n) for i in range(self.n_modules)]
-
-    def _split(self, active: int) -> tuple[slice, slice]:
-        """Return where the units are that tick, and those that hold."""
-        n = active * self.n_mem
-        return slice(n), slice(n, None)
 
     def _readers(self, params: Arrays, xp: ModuleType) -> list[Array]:
         """Return, for each module, its weights to h and to modules 0 .. i."""

@@ -23,7 +23,10 @@ from msref.functional import (
     glorot_uniform,
     orthogonal,
     sigmoid,
-    sigmoid_in_place,
+    sigmoid_of_minus,
+    spans,
+    tanh_into,
+    with_one,
 )
 
 
@@ -156,28 +159,36 @@ class NBRC:
         """Run over a sequence; gates overwrite their pre-activations."""
         xp, state = check_forward(self, params, x, state)
         n_time, n_batch, _ = x.shape
-        W_x = xp.stack([params[f"W_x{k}"] for k in "cam"])
-        W_h = xp.stack([params["W_hc"], params["W_ha"]])
-
-        gates = xp.matmul(flat(x), W_x)  # (1) (2) (3), all steps
-        gates = gates.reshape(3, n_time, n_batch, self.n_hid)
+        # One product serves all steps and biases; -1, which s(u) wants in
+        # front of u, is in the weights of c.
+        gates = xp.empty((3, n_time, n_batch, self.n_hid), x.dtype)
+        xp.matmul(
+            with_one(x, xp),
+            self._input_maps(params, xp),
+            out=gates.reshape(3, -1, self.n_hid),
+        )  # (1) (2) (3), all steps
         c, a, m = gates
-        c += params["b_c"]  # (1)
-        a += params["b_a"]  # (2)
-        if self.candidate_bias:
-            m += params["b_m"]  # (3)
+        W_h = xp.stack([-params["W_hc"], params["W_ha"]])
         h = xp.empty((n_time + 1, n_batch, self.n_hid), x.dtype)
         h[0] = state["h"]
+        fed_back = xp.empty((2, n_batch, self.n_hid), x.dtype)
+        part = fed_back[0]
         with np.errstate(over="ignore"):
             for t in range(n_time):
-                gates[:2, t] += xp.matmul(h[t], W_h)  # (1) (2)
-                sigmoid_in_place(c[t], xp)  # (1)
-                xp.tanh(a[t], out=a[t])  # (2)
-                a[t] += 1.0  # (2)
-                m[t] += a[t] * h[t]  # (3)
-                xp.tanh(m[t], out=m[t])  # (3)
-                xp.multiply(c[t], h[t] - m[t], out=h[t + 1])  # (4)
-                h[t + 1] += m[t]  # (4), c h + (1-c) m = m + c (h - m)
+                c_t, a_t, m_t, h_prev = c[t], a[t], m[t], h[t]
+                xp.matmul(h_prev, W_h, out=fed_back)
+                gates[:2, t] += fed_back  # (1) (2)
+                sigmoid_of_minus(c_t, xp)  # (1)
+                # not 2 s(2 a_a), which is faster: near a = 0 that is right to
+                # more digits than 1 + tanh, and so is not what (2) gives
+                xp.tanh(a_t, out=a_t)  # (2)
+                a_t += 1.0  # (2)
+                xp.multiply(a_t, h_prev, out=part)
+                m_t += part  # (3)
+                tanh_into(m_t, m_t, xp)  # (3)
+                xp.subtract(h_prev, m_t, out=part)
+                part *= c_t
+                xp.add(m_t, part, out=h[t + 1])  # (4), m + c (h - m)
 
         tape = {"x": x, "c": c, "a": a, "m": m, "h": h[1:], "h_prev": h[:-1]}
         return h[1:], {"h": h[-1].copy()}, tape
@@ -195,28 +206,54 @@ class NBRC:
         c, a, m = (tape[k] for k in "cam")
         W_hc_T, W_ha_T = params["W_hc"].T, params["W_ha"].T
 
-        da_c, da_a, da_m = xp.empty((3, *c.shape), c.dtype)
+        # Every adjoint is dh_t times a factor of the tape: the factors are
+        # made for many steps at once, and what is left for the loop is
+        # one multiplication for all gates, and two products.
+        da = xp.empty((3, *c.shape), c.dtype)
+        da_c, da_a, da_m = da
         dh = dstate["h"]
-        for t in reversed(range(len(dy))):
-            dh = dh + dy[t]
-            da_m[t] = dh * (1.0 - c[t]) * d_tanh(m[t])  # (4') (3')
-            da_c[t] = dh * (h_prev[t] - m[t]) * d_sigmoid(c[t])  # (4') (1')
-            da_a[t] = da_m[t] * h_prev[t] * d_tanh(a[t] - 1.0)  # (3') (2')
-            dh = dh * c[t]  # (4')
-            dh += da_m[t] * a[t]  # (3')
-            dh += da_a[t] @ W_ha_T  # (2')
-            dh += da_c[t] @ W_hc_T  # (1')
+        for start, stop in spans(len(dy), dh.size):
+            s = slice(start, stop)
+            c_s, a_s, m_s, h_s = c[s], a[s], m[s], h_prev[s]
+            to_c, to_a, to_m = da[:, s]
+            xp.multiply(1.0 - c_s, d_tanh(m_s), out=to_m)  # (4') (3')
+            xp.multiply(to_m, h_s * a_s * (2.0 - a_s), out=to_a)  # (3') (2')
+            xp.multiply(h_s - m_s, d_sigmoid(c_s), out=to_c)  # (4') (1')
+            keep = c_s + to_m * a_s  # (4') (3')
+            for t in reversed(range(start, stop)):
+                da_t = da[:, t]
+                dh += dy[t]
+                da_t *= dh  # (4') (3') (2') (1')
+                dh *= keep[t - start]  # (4') (3')
+                dh += xp.dot(da_a[t], W_ha_T)  # (2')
+                dh += xp.dot(da_c[t], W_hc_T)  # (1')
 
         adjoints = {"a_c": da_c, "a_a": da_a, "a_m": da_m}
         grads: Arrays = {
             "W_hc": flat(h_prev).T @ flat(da_c),  # (1')
             "W_ha": flat(h_prev).T @ flat(da_a),  # (2')
         }
-        dx = xp.zeros_like(x)
+        x_1, dx = with_one(x, xp), xp.zeros_like(flat(x))
         for k in "cam":  # (1') (2') (3')
-            da_k = adjoints[f"a_{k}"]
-            grads[f"W_x{k}"] = flat(x).T @ flat(da_k)
+            da_k = flat(adjoints[f"a_{k}"])
+            grad = x_1.T @ da_k
+            grads[f"W_x{k}"] = grad[1:]
             if f"b_{k}" in p:
-                grads[f"b_{k}"] = flat(da_k).sum(0)
+                grads[f"b_{k}"] = grad[0]
             dx += da_k @ p[f"W_x{k}"].T
-        return Gradients(params=grads, x=dx, state={"h": dh}, adjoints=adjoints)
+        return Gradients(
+            params=grads,
+            x=dx.reshape(x.shape),
+            state={"h": dh},
+            adjoints=adjoints,
+        )
+
+    def _input_maps(self, params: Arrays, xp: ModuleType) -> Array:
+        """Return b_k above W_xk for k in c, a, m; for c times -1."""
+        shape = 3, 1 + self.n_in, self.n_hid
+        W: Array = xp.zeros(shape, params["W_xc"].dtype)
+        for k, scale, W_k in zip("cam", (-1.0, 1.0, 1.0), W, strict=True):
+            xp.multiply(params[f"W_x{k}"], scale, out=W_k[1:])
+            if f"b_{k}" in params:
+                xp.multiply(params[f"b_{k}"], scale, out=W_k[0])
+        return W

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import msref
 from msref.architectures import (
     LMN,
+    LSTM,
     REGISTRY,
     Bidirectional,
     Checkpointed,
@@ -90,6 +91,69 @@ def test_memory_is_that_of_a_segment():
     assert cut < 0.3 * tape
 
 
+@pytest.mark.parametrize("segment", [None, 1, 4, 11, 40])
+def test_outputs_need_not_be_kept(segment):
+    """dy is found from the outputs of a segment, dx written over x."""
+    arch = Checkpointed(LSTM(3, 4), segment)
+    rng = np.random.default_rng(0)
+    params, state = arch.init(rng), arch.draw_state(rng, 2)
+    x, target = rng.standard_normal((11, 2, 3)), rng.standard_normal((11, 2, 4))
+    dstate = {name: rng.standard_normal((2, 4)) for name in "hc"}
+    y, final, tape = arch.forward(params, x, state, t0=5)
+    whole = arch.backward(params, tape, y - target, dstate)
+    none, last, tape = arch.forward(params, x, state, t0=5, keep_y=False)
+    seen = []
+
+    def dy(out, now):
+        np.testing.assert_array_equal(out, y[now])
+        seen.append(now)
+        return out - target[now]
+
+    found = arch.backward(params, tape, dy, dstate, dx=x)
+    assert found.x is x
+    assert none.shape == (0, 2, 4)
+    steps = [t for now in reversed(seen) for t in range(11)[now]]
+    assert steps == list(range(11))
+    np.testing.assert_array_equal(x, whole.x)
+    for ours, theirs in (
+        (last, final),
+        (found.params, whole.params),
+        (found.state, whole.state),
+    ):
+        for name, value in theirs.items():
+            np.testing.assert_array_equal(ours[name], value)
+
+
+def test_then_nothing_else_is_as_long_as_time():
+    arch = Checkpointed(LMN(1, 8, 64))
+    params = arch.init(np.random.default_rng(0))
+
+    def most(n_time):
+        x = np.zeros((n_time, 4, 1))
+        tracemalloc.start()
+        _, _, tape = arch.forward(params, x, keep_y=False)
+        arch.backward(params, tape, lambda y, now: y, dx=x)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
+
+    assert most(1600) < 2.5 * most(400)  # as the root, or 4 times as much
+    assert most(1600) < 0.5 * 1600 * 4 * 64 * 8  # of y alone
+
+
+def test_what_a_function_returns_is_checked():
+    arch = Checkpointed(Elman(2, 3), 4)
+    params = arch.init(np.random.default_rng(0))
+    x = np.ones((6, 1, 2))
+    _, _, tape = arch.forward(params, x)
+    with pytest.raises(ValueError, match="dy has shape"):
+        arch.backward(params, tape, lambda y, now: y[:1])
+    with pytest.raises(ValueError, match=r"dx has shape \(6, 1, 3\)"):
+        arch.backward(params, tape, lambda y, now: y, dx=np.ones((6, 1, 3)))
+    with pytest.raises(TypeError, match="dx has dtype float32"):
+        arch.backward(params, tape, lambda y, now: y, dx=x.astype(np.float32))
+
+
 def test_it_trains_like_the_network_itself():
     rng = np.random.default_rng(0)
     data = [(x, x) for x in rng.standard_normal((4, 20, 2))]
@@ -117,3 +181,8 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="looks ahead"):
         Checkpointed(Bidirectional(Elman(2, 3), Elman(2, 4)))
     assert msref.Checkpointed is Checkpointed
+
+
+def test_it_is_called_as_one_would_say_it():
+    arch = msref.Elman(2, 3)
+    assert msref.checkpointed(arch, 4) == Checkpointed(arch, 4)
