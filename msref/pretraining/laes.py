@@ -10,19 +10,21 @@ singular value decomposition, and encoder and decoder are read off from it.
     laes_choice.py     which of four routes to the decomposition is cheapest
     laes_routes.py     the four routes, and how no digit is lost on them
     laes_squares.py    the two Gram matrices, built without Ξ
-    laes_histories.py  Ξ as an operator, in the frequency domain
-    laes_krylov.py     block Lanczos
+    laes_histories.py  Ξ as an operator
+    laes_convolutions.py  its products, in the frequency domain
+    laes_krylov.py     block Lanczos, and how it knows that nothing is missing
 """
 
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from msref.arrays import Array, Arrays, namespace
-from msref.pretraining.laes_choice import choose
+from msref.arrays import Array, Arrays, moved, namespace, on_host
+from msref.pretraining.laes_choice import Choice, choices
 from msref.pretraining.laes_histories import Histories
 from msref.pretraining.laes_routes import (
     ROUTES,
@@ -32,6 +34,7 @@ from msref.pretraining.laes_routes import (
 from msref.pretraining.laes_sequences import (
     AnySequences,
     as_sequences,
+    as_stacks,
     check_count,
     check_floats,
     left_padded,
@@ -39,7 +42,7 @@ from msref.pretraining.laes_sequences import (
 
 FITTED = (
     *("A", "B", "mean", "bias", "singular_values", "rank"),
-    *("why", "residual", "n_in"),
+    *("why", "memory_needed", "residual", "n_in"),
 )
 
 
@@ -81,7 +84,8 @@ class LAES:
         centre: subtract the mean frame first. It costs nothing in a network
             (it is the bias) and saves a direction per delay.
         route: "dense", "gram", "kernel", "krylov" or "auto", which takes the
-            one that is estimated to be fastest within 512 MiB.
+            one that is estimated to be fastest within ``memory``, and the
+            next one if it should not converge.
         width: how many delays Ξ keeps; None keeps all, that is, as many as
             the longest sequence has frames. Whole sequences are used in
             either case, they are not cropped. With fewer delays, exactness
@@ -90,17 +94,20 @@ class LAES:
             back exactly; older ones are lost.
         tolerance: singular values below this share of the largest count as
             zero. Every route finds them to 1e-12 of the largest or better.
+        memory: bytes that ``fit`` may take on top of the sequences; 1 GiB.
+            A list is copied once, by length; that is not counted.
 
     After ``fit``
         A, B, mean, bias, singular_values, rank (of the n_mem directions how
         many are not padding), route and why (the route taken, and a sentence
-        about its cost), residual (of the singular pairs, relative; see
-        ``laes_routes.residual``), n_in.
+        about its cost), memory_needed (bytes it took at most), residual (of
+        the singular triplets, both sides, as a share of the largest singular
+        value; see ``laes_routes.residual``), n_in.
 
     Cost
-        See ``laes_choice.seconds``; memory about five times that of the
-        sequences, and 2 GB at most on top. ``fit`` computes in float64; A,
-        B, mean and bias have the dtype of the sequences.
+        Time: see ``laes_choice.seconds``; memory: see ``memory``. ``fit``
+        computes in float64; A, B, mean and bias have the dtype of the
+        sequences.
 
     Raises
         TypeError, ValueError: an argument of the wrong type or value; the
@@ -119,6 +126,7 @@ class LAES:
     singular_values: Array
     rank: int
     why: str
+    memory_needed: int
     residual: float
     n_in: int
 
@@ -130,8 +138,10 @@ class LAES:
         route: str = "auto",
         width: int | None = None,
         tolerance: float = 1e-13,
+        memory: int = 2**30,
     ) -> None:
         check_count("n_mem", n_mem)
+        check_count("memory", memory)
         if width is not None:
             check_count("width", width)
         if route not in ("auto", *ROUTES):
@@ -143,13 +153,14 @@ class LAES:
                 f"tolerance is {tolerance}, expected a number between 0 and 1"
             )
         self.n_mem, self.centre, self.width = int(n_mem), centre, width
-        self.tolerance = tolerance
+        self.tolerance, self.memory = tolerance, int(memory)
         self.route = self._asked = route
 
     def __repr__(self) -> str:
         return (
             f"LAES({self.n_mem}, centre={self.centre}, route={self._asked!r},"
-            f" width={self.width}, tolerance={self.tolerance})"
+            f" width={self.width}, tolerance={self.tolerance},"
+            f" memory={self.memory})"
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -168,42 +179,65 @@ class LAES:
                 one array (n_time, n_batch, n_in); float32 or float64.
 
         Raises
-            TypeError, ValueError: see ``as_sequences``; or the route asked
-                for would build too large a matrix.
+            TypeError, ValueError: see ``as_sequences``; or no route, or not
+                the one asked for, fits into ``memory``.
+            numpy.linalg.LinAlgError: no route converges.
         """
-        frames, dtype = as_sequences(sequences)
-        n_in, n_mem = frames[0].shape[1], self.n_mem
-        mean = np.zeros(n_in)
-        if self.centre:
-            mean = np.concatenate(frames).mean(axis=0)
+        stacks, dtype = as_stacks(sequences)
+        n_in, n_mem = stacks[0].shape[2], self.n_mem
+        mean, largest = _mean_and_largest(stacks, self.centre)
         # A note that never sounds is a zero column at every delay of Ξ, and
         # squares of very large or small entries would leave the float range.
-        largest = np.max([abs(x - mean).max(axis=0) for x in frames], axis=0)
         active = largest > 0.0
         active[0] |= not active.any()
-        scale = np.ldexp(1.0, int(np.frexp(largest.max())[1]) - 1)
-        longest = max(map(len, frames))
-        xi = Histories(
-            [(x - mean)[:, active] / scale for x in frames],
-            longest if self.width is None else min(self.width, longest),
-        )
+        scale = _scale(float(largest.max()))
+        longest = stacks[0].shape[1]
+        width = longest if self.width is None else min(self.width, longest)
+        xi = Histories(stacks, width, mean=mean, active=active, scale=scale)
 
         n_pairs = min(n_mem, *xi.shape)
-        route, why = choose(self._asked, xi, n_pairs)
-        singular, u = leading_singular_pairs(xi, n_pairs, route, self.tolerance)
+        choice, singular, u = self._decompose(xi, n_pairs)
         rank = int(np.sum(singular > self.tolerance * singular[:1]))
         singular, u = singular[:rank], u[:, :rank]
 
-        a, b = np.zeros((n_mem, n_in)), np.zeros((n_mem, n_mem))
-        a[:rank, active] = u[: xi.n_in].T  # (4)
+        xp = xi.xp
+        a, b = xp.zeros((n_mem, n_in)), xp.zeros((n_mem, n_mem))
+        columns = xp.asarray(np.flatnonzero(active))
+        a[:rank, columns] = u[: xi.n_in].T  # (4)
         b[:rank, :rank] = u[xi.n_in :].T @ u[: -xi.n_in]  # (4)
         self.A, self.B = a.astype(dtype), b.astype(dtype)
+        mean = moved(mean, xp)
         self.mean, self.bias = mean.astype(dtype), (-a @ mean).astype(dtype)
         self.singular_values = np.zeros(n_mem)
         self.singular_values[:rank] = scale * singular
         self.rank, self.residual = rank, residual(xi, singular, u)
-        self.route, self.why, self.n_in = route, why, n_in
+        self.route, self.why, self.n_in = choice.route, choice.why, n_in
+        self.memory_needed = choice.memory
         return self
+
+    def _decompose(
+        self, xi: Histories, n_pairs: int
+    ) -> tuple[Choice, Array, Array]:
+        """Return the singular pairs by the first route that converges."""
+        failures = ""
+        possible = choices(self._asked, xi, n_pairs, self.memory)
+        for choice in possible:
+            try:
+                singular, u = leading_singular_pairs(
+                    xi,
+                    n_pairs,
+                    choice.route,
+                    self.tolerance,
+                    choice.basis_bytes,
+                )
+            except np.linalg.LinAlgError as error:
+                if choice is possible[-1]:
+                    raise
+                failures += f"{choice.route} failed, {error}; then "
+            else:
+                choice = replace(choice, why=failures + choice.why)
+                return choice, singular, u
+        raise AssertionError("choices returns at least one")
 
     def truncated(self, n_mem: int) -> LAES:
         """Return the LAES of fewer units that a fit of that size would give.
@@ -239,7 +273,7 @@ class LAES:
         layouts = ("n_time", "n_in"), ("n_time", "n_batch", "n_in")
         check_floats("x", x, *layouts, last=self.n_in)
         xp = namespace(x)
-        a, b, bias = map(xp.asarray, (self.A, self.B, self.bias))
+        a, b, bias = (moved(v, xp) for v in (self.A, self.B, self.bias))
         y: Array = x @ a.T + bias
         for t in range(1, len(x)):
             y[t] += y[t - 1] @ b.T
@@ -259,7 +293,7 @@ class LAES:
         check_floats("y", y, ("n_mem",), ("n_batch", "n_mem"), last=len(self.A))
         check_count("n_time", n_time)
         xp = namespace(y)
-        a, b, mean = map(xp.asarray, (self.A, self.B, self.mean))
+        a, b, mean = (moved(v, xp) for v in (self.A, self.B, self.mean))
         frames = []
         for _ in range(n_time):
             frames.append(y @ a)
@@ -277,14 +311,15 @@ class LAES:
             that remembers nothing has the error 1.
         """
         lost = total = 0.0
+        a, b, mean = map(on_host, (self.A, self.B, self.mean))
         frames, _ = as_sequences(sequences, self.n_in)
-        for x, exists in left_padded([x - self.mean for x in frames]):
+        for x, exists in left_padded([x - mean for x in frames]):
             y = np.zeros((x.shape[1], len(self.A)))
             for x_t in x:
-                y = x_t @ self.A.T + y @ self.B.T  # (1)
+                y = x_t @ a.T + y @ b.T  # (1)
             for x_t, exists_t in zip(x[::-1], exists[::-1], strict=True):
-                lost += float(np.sum((x_t - y @ self.A)[exists_t] ** 2))  # (2)
-                y = y @ self.B
+                lost += float(np.sum((x_t - y @ a)[exists_t] ** 2))  # (2)
+                y = y @ b
             total += float(np.sum(x**2))
         return (lost / total) ** 0.5 if total else 0.0
 
@@ -296,8 +331,8 @@ class LAES:
             b_m (n_mem,) = bias: the layout of msref's networks.
         """
         return {
-            "W_xm": np.ascontiguousarray(self.A.T),
-            "W_mm": np.ascontiguousarray(self.B.T),
+            "W_xm": self.A.T.copy(order="C"),
+            "W_mm": self.B.T.copy(order="C"),
             "b_m": self.bias.copy(),
         }
 
@@ -312,4 +347,27 @@ class LAES:
         blocks = [self.A.T]
         for _ in range(k - 1):
             blocks.append(blocks[-1] @ self.B.T)
-        return np.concatenate(blocks)
+        recalled: Array = namespace(self.A).concatenate(blocks)
+        return recalled
+
+
+def _mean_and_largest(stacks: list[Array], centre: bool) -> tuple[Array, Array]:
+    """Return the mean frame, or zero, and the largest |x - mean| per input."""
+    n_in = stacks[0].shape[2]
+    mean = np.zeros(n_in)
+    if centre:
+        n_frames = sum(x.shape[0] * x.shape[1] for x in stacks)
+        for x in stacks:
+            total = on_host(x.sum(axis=(0, 1), dtype=np.float64))
+            mean += total / n_frames
+    # Two passes and no copy: |x - mean| would be as large as the sequences.
+    highest = np.max([on_host(x.max(axis=(0, 1))) for x in stacks], axis=0)
+    lowest = np.min([on_host(x.min(axis=(0, 1))) for x in stacks], axis=0)
+    return mean, np.maximum(highest - mean, mean - lowest)
+
+
+def _scale(largest: float) -> float:
+    """Return a power of two to divide by: 1 unless squares could overflow."""
+    if 1e-60 < largest < 1e60:
+        return 1.0
+    return float(np.ldexp(1.0, int(np.frexp(largest)[1]) - 1))

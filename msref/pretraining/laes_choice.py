@@ -2,57 +2,133 @@
 
 from __future__ import annotations
 
-from msref.pretraining.laes_histories import Histories
+from dataclasses import dataclass
 
-EXPLICIT = 2**29
-"""Bytes of the largest matrix that is built: Ξ, Ξ^T Ξ or Ξ Ξ^T (512 MiB)."""
+from msref.pretraining.laes_histories import BUFFER, SPECTRA, Histories
+from msref.pretraining.laes_routes import ROUTES, TALL, capacity
+from msref.pretraining.laes_squares import ENTRIES
 
 SMALL = 0.1
 """Seconds below which nothing is more direct than Ξ itself."""
 
 
-def choose(asked: str, xi: Histories, n_pairs: int) -> tuple[str, str]:
-    """Return the route to take, and a sentence that says why.
+@dataclass(frozen=True)
+class Choice:
+    """A route that may be taken.
 
-    ``asked`` is taken if it is a route. For "auto" it is dense where that is
-    a matter of a moment, else the route with the smallest estimate, among
-    those whose matrix stays below 512 MiB; krylov always does.
+    Attributes
+        route: its name.
+        why: a sentence about its cost and that of the others.
+        seconds: estimated.
+        memory: bytes it takes at most, on top of the sequences.
+        basis_bytes: of which for a Krylov basis.
+    """
+
+    route: str
+    why: str
+    seconds: float
+    memory: int
+    basis_bytes: int
+
+
+def choices(
+    asked: str, xi: Histories, n_pairs: int, memory: int
+) -> list[Choice]:
+    """Return the routes to take, the second only if the first fails.
+
+    ``asked`` alone is taken if it is a route. For "auto", dense comes first
+    where that is a matter of a moment, else they stand in the order of their
+    estimated times. Routes that would need more than ``memory`` bytes are
+    left out.
 
     Raises
-        ValueError: the route asked for would build a larger matrix.
+        ValueError: no route, or not the one asked for, fits into memory.
     """
     size = f"{n_pairs} directions of Ξ ({xi.shape[0]} x {xi.shape[1]})"
-    built, cost = bytes_built(xi), seconds(xi, n_pairs)
-    if asked != "auto":
-        if built[asked] > EXPLICIT:
-            raise ValueError(
-                f"route is {asked!r}, which would build a matrix of"
-                f" {_size(built[asked])} for {size}, expected at most"
-                f" {_size(EXPLICIT)}; use route='krylov'"
-            )
-        return asked, f"{asked} was asked for: {size}, {_time(cost[asked])}."
-    possible = [route for route in built if built[route] <= EXPLICIT]
+    least, cost = bytes_needed(xi, n_pairs), seconds(xi, n_pairs)
+    routes = ROUTES if asked == "auto" else (asked,)
+    possible = [route for route in routes if least[route] <= memory]
+    if not possible:
+        cheapest = min(routes, key=least.__getitem__)
+        other = "" if asked in ("auto", "krylov") else "; or route='krylov'"
+        raise ValueError(
+            f"memory is {_size(memory)} and route is {asked!r}, expected at"
+            f" least {_size(least[cheapest])}, which {cheapest} needs for"
+            f" {size}{other}"
+        )
+    possible.sort(key=cost.__getitem__)
     if "dense" in possible and cost["dense"] < SMALL:
-        return "dense", f"dense, as Ξ itself is small: {size}."
-    route = min(possible, key=cost.__getitem__)
-    others = "; ".join(
-        f"{other} {_time(cost[other])}"
-        if other in possible
-        else f"{other} would build {_size(built[other])}"
-        for other in built
-        if other != route
-    )
-    return route, f"{route} takes {_time(cost[route])} for {size}; {others}."
+        possible.sort(key="dense".__ne__)
+    found = []
+    for route in possible:
+        others = "; ".join(
+            f"{other} {_time(cost[other])}"
+            if other in possible
+            else f"{other} would need {_size(least[other])}"
+            for other in routes
+            if other != route
+        )
+        if asked != "auto":
+            why = f"{route} was asked for: {size}, {_time(cost[route])}."
+        elif route == "dense" and cost[route] < SMALL:
+            why = f"dense, as Ξ itself is small: {size}."
+        else:
+            why = f"{route} takes {_time(cost[route])} for {size}; {others}."
+        spare = memory - least[route]
+        fewest, most = _basis_bytes(route, xi, n_pairs, spare)
+        at_most = least[route] + most - fewest
+        found.append(Choice(route, why, cost[route], at_most, most))
+    return found
 
 
-def bytes_built(xi: Histories) -> dict[str, int]:
-    """Return the size of the matrix that each route builds, in bytes."""
+def _basis_bytes(
+    route: str, xi: Histories, n_pairs: int, spare: int
+) -> tuple[int, int]:
+    """Return what a Krylov basis takes, and with ``spare`` bytes more."""
+    side = _krylov_side(route, xi, n_pairs)
+    if side == 0:
+        return 0, 0
+    fewest = 8 * side * capacity(side, n_pairs, 0)
+    return fewest, 8 * side * capacity(side, n_pairs, fewest + spare)
+
+
+def _krylov_side(route: str, xi: Histories, n_pairs: int) -> int:
+    """Return the length of the vectors of a Krylov basis; 0 without one."""
     n_rows, n_cols = xi.shape
+    side = {"gram": n_cols, "kernel": n_rows}.get(route, min(n_rows, n_cols))
+    small = route != "krylov" and side < max(TALL * n_pairs, 1000)
+    return 0 if route == "dense" or small else side
+
+
+def bytes_needed(xi: Histories, n_pairs: int) -> dict[str, int]:
+    """Return what each route takes at least, on top of the sequences.
+
+    The matrix it builds, LAPACK's copies or the smallest Krylov basis, the
+    spectra of the sequences and the temporaries of a product, and the
+    directions four times over.
+    """
+    n_rows, n_cols = xi.shape
+    smaller = min(xi.shape)
+    products = min(xi.spectrum_bytes(), SPECTRA) + xi.largest_group_bytes()
+    products += 48 * min(BUFFER, 2 * (n_rows + n_cols) * n_pairs)
+    pieces = 24 * min(ENTRIES, n_rows * xi.n_in)
+    shared = products + pieces + 32 * n_cols * n_pairs
+
+    def basis(route: str) -> int:
+        side = _krylov_side(route, xi, n_pairs)
+        if side == 0:
+            side, vectors = smaller, 3 * n_pairs  # LAPACK's, and our copy
+        else:
+            vectors = capacity(side, n_pairs, 0)
+        return 8 * side * vectors
+
     return {
-        "dense": 8 * n_rows * n_cols,
-        "gram": 8 * n_cols**2,
-        "kernel": 8 * n_rows**2,
-        "krylov": 0,
+        "dense": shared
+        + 8 * (n_rows * n_cols + smaller * (n_rows + n_cols))
+        + 40 * smaller**2,
+        "gram": shared + 8 * n_cols**2 + basis("gram"),
+        "kernel": shared + 8 * n_rows**2 + basis("kernel"),
+        "krylov": shared + basis("krylov"),
     }
 
 
@@ -61,27 +137,37 @@ def seconds(xi: Histories, n_pairs: int) -> dict[str, float]:
 
     Equations, with L = n_rows, D = n_cols, d = min(L, D), p = n_pairs
         dense   5e-10 L D d
-        gram    6e-11 D^2 n_sequences + 9e-11 D^3 + 3e-10 D^2 p
-        kernel  6e-11 L^2 n_in        + 9e-11 L^3 + 3e-10 L^2 p
-        krylov  m (2e-9 L n_in + 5e-8 (L + D) + 2e-10 d m), m = 4 p + 200
+        gram    3e-11 D^2 n_sequences + s(D)
+        kernel  3e-11 L^2 n_in        + s(L)
+        krylov  m (1e-4 + 1.2e-9 L n_in + 4e-8 (L + D) + 2e-10 d m)
+        s(d)    4e-9 d^2, and for the eigenvectors 9e-11 d^3 + 3e-10 d^2 p
+                or, by products, 1.5e-10 m d (d + m)
+        m       4 p + 100, the vectors of a Krylov space
+        and 4e-8 L n_in for each: the data are looked at, and the residual
 
-    Only their order matters. The constants were fitted to measurements from
-    Ξ (1000, 100) to (40000, 12800), most of which they meet within a factor
-    of two.
+    Only their order matters. The constants were fitted to 12 measured sizes,
+    Ξ from (500, 2000) to (100000, 1000), and checked at 8 others: the route
+    chosen was the fastest at 6, and took 1.5 times as long at 2. Flat spectra
+    take two to five times as long as estimated, except by dense.
     """
     n_rows, n_cols = xi.shape
-    smaller, m = min(xi.shape), 4 * n_pairs + 200
-    product = 2e-9 * n_rows * xi.n_in + 5e-8 * (n_rows + n_cols)
+    smaller, m = min(xi.shape), 4 * n_pairs + 100
+    product = 1e-4 + 1.2e-9 * n_rows * xi.n_in + 4e-8 * (n_rows + n_cols)
 
-    def eigenvectors(size: int) -> float:
-        return 9e-11 * size**3 + 3e-10 * size**2 * n_pairs
+    def eigenvectors(route: str, size: int) -> float:
+        if _krylov_side(route, xi, n_pairs):
+            return 4e-9 * size**2 + 1.5e-10 * m * size * (size + m)
+        return 4e-9 * size**2 + 9e-11 * size**3 + 3e-10 * size**2 * n_pairs
 
-    return {
+    found = {
         "dense": 5e-10 * n_rows * n_cols * smaller,
-        "gram": 6e-11 * n_cols**2 * len(xi.sequences) + eigenvectors(n_cols),
-        "kernel": 6e-11 * n_rows**2 * xi.n_in + eigenvectors(n_rows),
+        "gram": 3e-11 * n_cols**2 * xi.n_sequences
+        + eigenvectors("gram", n_cols),
+        "kernel": 3e-11 * n_rows**2 * xi.n_in + eigenvectors("kernel", n_rows),
         "krylov": m * (product + 2e-10 * smaller * m),
     }
+    shared = 4e-8 * n_rows * xi.n_in
+    return {route: shared + alone for route, alone in found.items()}
 
 
 def _size(n_bytes: int) -> str:

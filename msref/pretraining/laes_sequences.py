@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from msref.arrays import Array, namespace, to_device
+from msref.arrays import Array, moved, namespace, on_host
 
 AnySequences: TypeAlias = list[Array] | tuple[Array, ...] | Array
 """A list of (n_time_q, n_in), or one array (n_time, n_batch, n_in)."""
@@ -22,13 +23,22 @@ def as_sequences(
 ) -> tuple[list[Array], np.dtype[np.floating]]:
     """Return the sequences as float64 arrays (n_time_q, n_in), and a dtype.
 
-    The dtype is the one that results from those of all sequences.
+    They are on the host. The dtype is the one that results from those of all
+    sequences.
 
     Raises
         TypeError: not a list of arrays, or not float32 or float64.
         ValueError: no sequences, an empty one, numbers of inputs that
             differ, a shape of the wrong kind, NaN or infinity.
     """
+    named, dtype = _checked(sequences, n_in)
+    return [np.asarray(on_host(x), np.float64) for x in named.values()], dtype
+
+
+def _checked(
+    sequences: AnySequences, n_in: int | None
+) -> tuple[dict[str, Array], np.dtype[np.floating]]:
+    """Return the sequences by name, wherever they live, and their dtype."""
     if isinstance(sequences, list | tuple):
         named = {f"sequences[{i}]": x for i, x in enumerate(sequences)}
     elif hasattr(sequences, "ndim"):
@@ -48,12 +58,86 @@ def as_sequences(
         )
     if not named:
         raise ValueError("sequences is empty, expected at least one sequence")
-    for name, x in named.items():
-        check_floats(name, x, ("n_time", "n_in"), last=n_in)
-        n_in = x.shape[1]
-    dtype = np.result_type(*(x.dtype for x in named.values()))
-    on_host = to_device(named, "cpu").values()
-    return [np.asarray(x, dtype=np.float64) for x in on_host], dtype
+    if not _fine(sequences, n_in):
+        # Something is wrong, or on a device: look at one after the other.
+        for name, x in named.items():
+            check_floats(name, x, ("n_time", "n_in"), last=n_in)
+            n_in = x.shape[1]
+    return named, np.result_type(*{x.dtype for x in named.values()})
+
+
+def as_stacks(
+    sequences: AnySequences,
+) -> tuple[list[Array], np.dtype[np.floating]]:
+    """Return the sequences by length, as they are, and their common dtype.
+
+    Returns
+        ``stacked`` sequences where they live, in the dtype they came in, so
+        that an array (n_time, n_batch, n_in) is not copied.
+
+    Raises
+        as ``as_sequences``.
+    """
+    if isinstance(sequences, list | tuple) or not _fine(sequences, None):
+        named, dtype = _checked(sequences, None)
+        xp = namespace(*named.values())
+        wide = [
+            moved(x, xp).astype(np.float64, copy=False) for x in named.values()
+        ]
+        return stacked(wide), dtype
+    return [sequences.swapaxes(0, 1)], sequences.dtype
+
+
+def stacked(sequences: list[Array]) -> list[Array]:
+    """Put sequences of one length together: (n_sequences, n_time, n_in).
+
+    Arguments
+        sequences: arrays (n_time, n_in), or such stacks.
+
+    Returns
+        stacks, the longest first; else in the order in which they came.
+    """
+    by_length: dict[int, list[Array]] = {}
+    for x in sequences:
+        by_length.setdefault(x.shape[-2], []).append(x)
+    return [
+        _together([x.reshape(-1, *x.shape[-2:]) for x in by_length[n_time]])
+        for n_time in sorted(by_length, reverse=True)
+    ]
+
+
+def _together(stacks: list[Array]) -> Array:
+    if len(stacks) == 1:
+        return stacks[0]
+    together: Array = namespace(*stacks).concatenate(stacks)
+    return together
+
+
+def _fine(sequences: AnySequences, n_in: int | None) -> bool:
+    """Whether all is well; many short sequences are looked at as one array.
+
+    Sixty thousand calls of ``check_floats`` took longer than the fit.
+    """
+    whole = not isinstance(sequences, list | tuple)
+    arrays: Any = [sequences] if whole else sequences
+    first, dtypes = arrays[0], (np.float32, np.float64)
+    if not isinstance(first, np.ndarray):
+        return False
+    if n_in not in (None, first.shape[-1]):
+        return False
+    plain = all(
+        isinstance(x, np.ndarray)
+        and x.ndim == (3 if whole else 2)
+        and x.shape[-1] == first.shape[-1]
+        and x.size
+        and x.dtype in dtypes
+        for x in arrays
+    )
+    if not plain:
+        return False
+    # A sum is finite unless an entry is not, or it overflows.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return all(math.isfinite(x.sum()) for x in arrays)
 
 
 def check_floats(
