@@ -21,8 +21,8 @@
 
 # %%
 import codecs
-import importlib.util
 import json
+import types
 from decimal import Decimal, getcontext
 
 import numpy as np
@@ -30,7 +30,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 
 import msref
 from msref.book import cells
-from msref.book.checkout import find
+from msref.book.committed import committed
 from msref.ports import FRAMEWORKS, conventions
 from msref.vectors import catalogue, compare, load
 from msref.vectors.divergence import table as over_time
@@ -540,10 +540,8 @@ print(compare(vector, {"y": y.astype(np.float64)}))
 # over, no trace. *named* means: one mistake was named, and it is the right one.
 
 # %%
-path = find().root / "tests" / "vectors" / "wrong_ports.py"
-told = importlib.util.spec_from_file_location("wrong_ports", path)
-wrong_ports = importlib.util.module_from_spec(told)
-told.loader.exec_module(wrong_ports)
+wrong_ports = types.ModuleType("wrong_ports")
+exec(committed("tests/vectors/wrong_ports.py"), wrong_ports.__dict__)
 
 PORTS = {
     "elman": (wrong_ports.elman, wrong_ports.ELMAN_BUGS),
@@ -651,9 +649,7 @@ cells.Grid(
 # only wrong forward passes count here.)
 
 # %%
-measured = json.loads(
-    (find().results / "vectors-onnx" / "result.json").read_text("utf-8")
-)
+measured = json.loads(committed("results/vectors-onnx/result.json"))
 CELL = {"RNN": "elman", "GRU": "gru", "LSTM": "lstm"}
 PARTS = ("bidirectional", "stack")
 

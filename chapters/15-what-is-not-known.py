@@ -25,9 +25,7 @@ from pathlib import Path
 
 import msref
 from msref.book import cells
-from msref.book.checkout import find
-from msref.claims import PAPERS
-from msref.files import read_json
+from msref.book.committed import committed_runs
 from msref.ports import FRAMEWORKS, conventions
 
 # %% [markdown]
@@ -238,10 +236,7 @@ cells.Grid(
 # many of them hold, in each run that is committed:
 
 # %%
-runs = [
-    read_json(path) for path in sorted(find().results.glob("*/result.json"))
-]
-runs = [run for run in runs if run["paper"] in PAPERS]
+runs = committed_runs()
 verdicts = list(
     dict.fromkeys(c["verdict"] for run in runs for c in run["claims"])
 )

@@ -7,6 +7,7 @@ when all of it has been made; an old one stays until then.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -21,8 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msref
 from msref import files
-from msref.book.checkout import Checkout, find
+from msref.book.checkout import PLACE, Checkout, find
+from msref.book.committed import luggage
 from msref.book.expansion import Notebook, Page
 from msref.book.index import architectures, verdicts
 from msref.book.reference import write_reference
@@ -37,7 +40,8 @@ NEEDED = (
     "sphinxcontrib.bibtex",
 )
 MARK = ".msref-book"
-"""A file that says that a folder is a book, and may be replaced by one."""
+"""A file that says that a folder is a book, and may be replaced by one. It
+holds the digests of what the book was made from."""
 
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -53,6 +57,7 @@ WHOLE = ("architectures", "reference/index")
 LEFT_OUT = ("myst.xref_missing", "ref.ref", "ref.doc")
 """Warnings that a draft has because it points to what is left out."""
 
+_MADE = {"_build", "__pycache__"}
 _UNCOLOURED = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -106,6 +111,7 @@ def build(
     _check_extra()
     start = time.perf_counter()
     checkout = checkout or find()
+    sources = digests(checkout)
     folder = folder.resolve()
     is_other = folder.exists() and any(folder.iterdir())
     if is_other and not (folder / MARK).is_file():
@@ -126,12 +132,32 @@ def build(
         pages = len(list(made.rglob("*.html")))
         size = sum(p.stat().st_size for p in made.rglob("*") if p.is_file())
         if not warnings:
-            files.write_text(made / MARK, "made by msref book\n")
+            files.write_json(made / MARK, sources)
             if folder.exists():
                 shutil.rmtree(folder)
             made.rename(folder)
     seconds = time.perf_counter() - start
     return Built(folder, pages, size, tuple(warnings), round(seconds, 1))
+
+
+def digests(checkout: Checkout) -> dict[str, str]:
+    """Return the digest of each file that a book is made from, by name."""
+    package = Path(msref.__file__).parent
+    found = {}
+    for root, names in (
+        (checkout.chapters, "**/*.*"),
+        (checkout.results, "*/*.*"),
+        (package, "**/*.py"),
+    ):
+        for path in sorted(root.glob(names)):
+            inside = path.relative_to(root)
+            if path.is_file() and not _MADE & set(inside.parts):
+                found[f"{root.name}/{inside.as_posix()}"] = _digest(path)
+    return found
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _check_extra() -> None:
@@ -217,6 +243,7 @@ def _chapter(
         where = sources / "figures" / figure.parent.name
         where.mkdir(parents=True, exist_ok=True)
         shutil.copy(figure, where)
+    _with_luggage(alone, checkout)
     jupytext.write(script, sources / name, fmt="ipynb")
     jupytext.write(alone, notebooks / name, fmt="ipynb")
 
@@ -238,6 +265,17 @@ def _with_download(text: str, name: str) -> str:
     return "\n".join([*lines[: title + 1], "", link, "", *lines[title + 1 :]])
 
 
+def _with_luggage(notebook: Any, checkout: Checkout) -> None:
+    """Put a cell before all others with the files that they ask for."""
+    cells = [k for k, c in enumerate(notebook.cells) if c.cell_type == "code"]
+    text = luggage(checkout, [notebook.cells[k].source for k in cells])
+    if text:
+        nbformat: Any = importlib.import_module("nbformat")
+        hidden = {"jupyter": {"source_hidden": True}}
+        cell = nbformat.v4.new_code_cell(text, metadata=hidden)
+        notebook.cells.insert(cells[0], cell)
+
+
 # --- Sphinx -----------------------------------------------------------------
 
 
@@ -254,6 +292,7 @@ def _sphinx(checkout: Checkout, place: Path, is_draft: bool) -> list[str]:
         env=os.environ
         | ENVIRONMENT
         | {
+            PLACE: str(checkout.root.resolve()),
             "MSREF_BOOK_EXTRA": str(place / "extra"),
             "IPYTHONDIR": str(place / "ipython"),
             "JUPYTER_RUNTIME_DIR": str(place / "runtime"),

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from msref.arrays import Array, Arrays
-from msref.book.checkout import find
+from msref.book.committed import committed
 from msref.claims.figures import STYLE
 from msref.claims.memory import recoverability
 from msref.data.music import LOWEST_NOTE
@@ -94,6 +94,8 @@ def svg(drawn: Any, alt: str) -> str:
     text = re.sub(r"^.*?(?=<svg)", "", written.getvalue(), flags=re.DOTALL)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = text.replace(INK, "currentColor")
+    # A hundredth of a point is finer than any screen, and fewer bytes.
+    text = re.sub(r'\b(d|x|y|points)="[^"]*"', _rounded, text)
     # Names must be unique on a page that holds several figures.
     own = "f" + hashlib.sha256(text.encode()).hexdigest()[:8]
     text = re.sub(r'\bid="', f'id="{own}-', text)
@@ -102,6 +104,10 @@ def svg(drawn: Any, alt: str) -> str:
     head = f'<svg role="img" aria-label="{html.escape(alt)}"'
     text = text.replace("<svg", head, 1)
     return f'<div class="drawing">{text}</div>'
+
+
+def _rounded(path: re.Match[str]) -> str:
+    return re.sub(r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", path[0])
 
 
 def _show(text: str) -> None:
@@ -394,7 +400,7 @@ class Grid:
 
     def _repr_html_(self) -> str:
         def row(cells: list[str], tag: str) -> str:
-            inner = "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells)
+            inner = "".join(_cell(text, tag) for text in cells)
             return f"<tr>{inner}</tr>"
 
         body = "".join(row(cells, "td") for cells in self.rows)
@@ -407,6 +413,12 @@ class Grid:
     def __repr__(self) -> str:
         lines = [self.columns, *self.rows]
         return "\n".join(" | ".join(line) for line in lines)
+
+
+def _cell(text: str, tag: str) -> str:
+    """Return a cell; one with sentences in it is not squeezed."""
+    kind = ' class="long"' if len(text) > 60 else ""
+    return f"<{tag}{kind}>{html.escape(text)}</{tag}>"
 
 
 def _text(value: Any) -> str:
@@ -498,14 +510,15 @@ class Listing:
         is_open: whether it is shown unfolded.
 
     Raises
-        FileNotFoundError: this is no checkout, or it has no such file.
+        FileNotFoundError: this is no checkout, or it has no such file; and
+            the notebook did not bring it along.
         ValueError: there is no line with that text.
     """
 
     def __init__(
         self, name: str, start: str = "", end: str = "", is_open: bool = False
     ) -> None:
-        lines = (find().root / name).read_text("utf-8").splitlines()
+        lines = committed(name).splitlines()
         first = _line_with(start, lines, 0, name) if start else 0
         last = _line_with(end, lines, first, name) if end else len(lines) - 1
         part = "\n".join(lines[first : last + 1])

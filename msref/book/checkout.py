@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import msref
+
+PLACE = "MSREF_CHECKOUT"
+"""The variable by which a build tells its cells, which run elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,18 @@ class Checkout:
 def find() -> Checkout:
     """Find the checkout: the current folder, or the package's parent.
 
+    While a book is built, it is the one that it is built from.
+
     Raises
         FileNotFoundError: neither has chapters.
     """
-    for root in (Path.cwd(), Path(msref.__file__).resolve().parents[1]):
+    told = os.environ.get(PLACE)
+    places = [Path(told)] if told else []
+    for root in (
+        *places,
+        Path.cwd(),
+        Path(msref.__file__).resolve().parents[1],
+    ):
         if (root / "chapters" / "conf.py").is_file():
             return Checkout(root)
     raise FileNotFoundError(

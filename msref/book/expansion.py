@@ -118,6 +118,20 @@ def _line(name: str, lines: list[str], text: str, first: int) -> int:
     raise ValueError(f"{name} has no line with {text!r}")
 
 
+def shown(script: str) -> list[tuple[str, list[str]]]:
+    """Return the runs that a chapter shows, each with names of figures.
+
+    Arguments
+        script: the chapter, as a percent script.
+    """
+    text = re.sub(r"^# ?", "", script, flags=re.MULTILINE)
+    return [
+        (found["name"], _options(found).get("figures", "").split())
+        for found in _BLOCK.finditer(text)
+        if found["kind"] == "result"
+    ]
+
+
 # --- the two ways in which a chapter is shown -------------------------------
 
 

@@ -1,15 +1,18 @@
 """Results of long runs on the page: what ``msref reproduce`` has written.
 
 Every table, claim and figure stands above a line that says when it was
-measured, by which version, by which command, and whether the code of its jobs
-is still the same.
+measured, by which version, by which command, whether the code of its jobs is
+still the same, and whether today's code decides the claims as it did.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
+import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,13 @@ class Run:
             words += ["--seeds", str(len(told["seeds"]))]
         return shlex.join(words)
 
+    @property
+    def setting(self) -> Setting:
+        """What the run was asked to do; of its data, the name."""
+        told = self.told
+        named = None if told["data"].startswith(NO_DATA) else Path(told["data"])
+        return Setting(told["scale"], tuple(told["seeds"]), named)
+
     def changed(self) -> list[str] | None:
         """Name the jobs whose function or settings are not those of today.
 
@@ -49,10 +59,8 @@ class Run:
             ``None`` where it cannot be told: the data are not here.
         """
         told = self.told
-        named = None if told["data"].startswith(NO_DATA) else Path(told["data"])
-        setting = Setting(told["scale"], tuple(told["seeds"]), named)
         try:
-            jobs = PAPERS[told["paper"]].jobs(setting)
+            jobs = PAPERS[told["paper"]].jobs(self.setting)
         except OSError:
             return None
         now = {job.key: job.fingerprint for job in jobs}
@@ -62,19 +70,67 @@ class Run:
             if now.get(key) != job["fingerprint"]
         ]
 
+    @cached_property
+    def judged(self) -> list[str] | None:
+        """The claims that today's code decides or words otherwise.
+
+        By letter, from the numbers of the run; *tables* if one of those is
+        another. ``None`` where today's code cannot read these numbers.
+        """
+        judge = PAPERS[self.told["paper"]].judge
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                claims, tables = judge(self.setting, self._results)
+        except Exception:  # jobs that have changed may tell other things
+            return None
+        now = {claim.key: _plain(claim) for claim in claims}
+        then = {claim["key"]: claim for claim in self.told["claims"]}
+        others = [k for k in now | then if now.get(k) != then.get(k)]
+        is_other = [_plain(table) for table in tables] != self.told["tables"]
+        return others + ["tables"] * is_other
+
+    @property
+    def _results(self) -> dict[str, Any]:
+        return {key: job["result"] for key, job in self.told["jobs"].items()}
+
+    def redrawn(self, folder: Path) -> dict[str, Path]:
+        """Draw the figures again by today's code, from the run's numbers.
+
+        Arguments
+            folder: to write to.
+
+        Returns
+            Name without ``.png`` -> path.
+        """
+        drawn = PAPERS[self.told["paper"]].draw(self._results, folder)
+        return {path.stem: path for path in drawn}
+
+    @property
+    def is_current(self) -> bool:
+        """Tell whether jobs and claims are known to be those of today."""
+        return self.changed() == [] and self.judged == []
+
     @property
     def freshness(self) -> str:
-        """Say whether the jobs' code is the code of today."""
+        """Say whether the code of jobs and claims is the code of today."""
         changed, every = self.changed(), len(self.told["jobs"])
         if changed is None:
             data = self.told["data"]
-            return f"jobs not compared with today's code: {data} is not here"
-        if not changed:
-            return f"the code of all {every} jobs is that of today"
-        return (
-            f"the code of {len(changed)} of {every} jobs has changed since;"
-            " their numbers are older than the code on these pages"
-        )
+            said = f"jobs not compared with today's code: {data} is not here"
+        elif not changed:
+            said = f"the code of all {every} jobs is that of today"
+        else:
+            said = (
+                f"the code of {len(changed)} of {every} jobs has changed"
+                " since; their numbers are older than the code on these pages"
+            )
+        if self.judged is None:
+            said += "; today's code cannot decide the claims from them"
+        elif self.judged:
+            others = ", ".join(self.judged)
+            said += f"; today's code decides or words otherwise: {others}"
+        return said
 
     @property
     def provenance(self) -> str:
@@ -152,6 +208,11 @@ def _chosen(by_key: dict[str, Any], key: str) -> Any:
             f"there is no claim {key!r}, expected one of {', '.join(by_key)}"
         )
     return by_key[key]
+
+
+def _plain(value: Any) -> Any:
+    """Return a claim or a table as ``result.json`` holds it."""
+    return json.loads(json.dumps(asdict(value)))
 
 
 def _claim(claim: dict[str, Any]) -> str:

@@ -1,9 +1,18 @@
 """A book of two short chapters, in a checkout of its own."""
 
+import importlib
 import shutil
 from pathlib import Path
 
+import pytest
+
 from msref.book.checkout import Checkout
+
+chain = importlib.import_module("msref.book.build")  # build is its function
+MISSING = [name for name in chain.NEEDED if not chain._is_there(name)]
+needs_extra = pytest.mark.skipif(
+    bool(MISSING), reason=f"the extra 'book' is not installed: {MISSING}"
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +64,15 @@ SECOND = """\
 # :::
 
 # %%
+from msref.book import cells
+from msref.book.committed import committed
+
+cells.Listing("examples/readers/reader.py")
+
+# %%
+print(len(committed("examples/readers/reader.py")))
+
+# %%
 print(1 + 1)
 """
 
@@ -63,7 +81,8 @@ def small_checkout(folder, **chapters):
     """Make a checkout with two chapters, or with those given by stem."""
     made = folder / "chapters"
     shutil.copytree(ROOT / "chapters", made, ignore=_not_needed)
-    (folder / "results").symlink_to(ROOT / "results")
+    for name in ("results", "examples"):
+        (folder / name).symlink_to(ROOT / name)
     texts = {"01-first": FIRST, "02-second": SECOND} | chapters
     for stem, text in texts.items():
         (made / f"{stem}.py").write_text(text)

@@ -40,6 +40,13 @@ def test_ink_is_the_colour_of_the_page_and_the_text_is_escaped():
     assert 'aria-label="a &quot;line&quot;"' in text
 
 
+def test_numbers_of_a_path_are_no_finer_than_a_screen():
+    text = drawn(np.pi)
+    paths = re.findall(r'\b(?:d|x|y)="([^"]*)"', text)
+    assert any(re.search(r"\d\.\d\d\b", path) for path in paths)
+    assert not any(re.search(r"\d\.\d{3}", path) for path in paths)
+
+
 def luminance(colour):
     channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     linear = [
@@ -93,6 +100,12 @@ def test_tables_escape_and_show_three_digits():
     assert "<td>0.123</td>" in grid._repr_html_()
     assert "x &amp; y" in grid._repr_html_()
     assert "x & y" in repr(grid)
+
+
+def test_a_cell_with_sentences_is_not_squeezed():
+    text = cells.Grid(("a",), [("short",), ("long " * 20,)])._repr_html_()
+    assert text.count('<td class="long">') == 1
+    assert "<td>short</td>" in text
 
 
 def test_reach_stays_below_its_bound_and_recall_falls():

@@ -33,7 +33,10 @@ def test_a_part_is_cut_out_and_moved_to_the_margin():
     lines = part.splitlines()
     assert lines[0].startswith("for t in reversed")
     assert lines[-1].endswith("# (1')")
-    assert len(lines) == 3
+    assert len(lines) < len(
+        find_source("msref.Elman.backward").text.split("\n")
+    )
+    assert all("# (1')" not in line for line in lines[:-1])
     assert find_source("msref.scan", "def scan", "def scan").text == "def scan("
 
 
