@@ -753,7 +753,7 @@ def test_states_are_reached_before_and_after(kind, few):
 
 def test_a_warm_up_is_seen_by_a_look(monkeypatch):
     monkeypatch.setattr(warmed, "N_SEQUENCES", 64)
-    found = reachable("gru", False, 8, 8, 80, [200], 0)
+    found = reachable("gru", False, 8, 8, 160, [200], 0)
     assert found["before"][0] < 0.05
     assert found["after"][0] > 0.5
 
