@@ -257,8 +257,8 @@ class DuRNN:
         w_ll = xp.tile(p["w_ll"], (n_batch, 1))
         fed_back = xp.empty_like(w_ll)
         with np.errstate(over="ignore"):
-            # a span of steps at a time: what is read soon is still in the
-            # cache, and nothing but the tape is as long as the sequence
+            # a span of steps at a time: nothing but the tape is as long as
+            # the sequence
             for start, stop in reversed([*spans(n_time, w_ll.size)]):
                 now = {name: array[start:stop] for name, array in tape.items()}
                 xp.dot(flat(now["x"]), p["W_xs"], out=flat(now["s"]))  # (1)
