@@ -199,12 +199,14 @@ cells.Shown(
 # is written by $h_t$, not by $h_{t-1}$. So an input is in the memory after one
 # step.
 #
-# `forward` fills the memory with $b_m$ before the loop, and the loop adds to it in
-# place. Three small products per step are left; none of them can be done for
-# all steps at once, because each waits for the one before.
+# `forward` computes $x_t W_{xh}$ for all steps first. Two small products per step
+# are left, and each waits for the one before. $m_{t-1}$ is read by $h_t$ and by
+# the memory itself, so $W_{mh}$ and $W_{mm}$ stand side by side: one product gives
+# both their share, `to_h` and `to_itself`, biases included. This saves a call, not
+# a multiplication.
 #
 # ```{source} msref.LMN.forward
-# :from: h = (
+# :from: # what the memory gives
 # :to: y = m[1:]
 # ```
 #
@@ -241,10 +243,20 @@ cells.Shown(
 # \end{align*}
 # +++
 # ```{source} msref.LMN.backward
-# :from: da = d_tanh
-# :to: (1')
+# :from: # da_t and dm_t side by side
+# :to: xp.dot(da_dm[t], W_m_T)
 # ```
 # :::
+#
+# (3') and (1') both send something to $m_{t-1}$. In the code $\mathrm{d}a_t$ and
+# $\mathrm{d}m_t$ lie side by side, so the two are one product,
+#
+# $$\mathrm{d}m_{t-1} = [\mathrm{d}a_t,\; \mathrm{d}m_t]\,
+# [W_{mh},\; W_{mm}]^T .$$
+#
+# The slopes of (2') are computed for all steps before the loop. Two products
+# instead of three, in both directions, took 5 to 9 % less time (our measurement,
+# 128 units, with one sequence and with 32).
 #
 # :::{beside}
 # The weights' gradients are sums over all steps. There are two right-hand sides,
@@ -258,12 +270,13 @@ cells.Shown(
 # \end{align*}
 # +++
 # ```{source} msref.LMN.backward
-# :from: params={
+# :from: dW_m = flat
 # :to: },
 # ```
 # :::
 #
-# The biases' gradients are sums of $\mathrm{d}a_t$ and $\mathrm{d}m_t$, and
+# Two of the four are one product again, and the biases' gradients, sums of
+# $\mathrm{d}a_t$ and $\mathrm{d}m_t$, are one sum.
 # $\mathrm{d}x_t = \mathrm{d}a_t W_{xh}^T$, as in chapter 1.
 #
 # Leave the way through $h$ out for a moment. Then $\mathrm{d}m_{t-k} =

@@ -178,10 +178,12 @@ cells.Grid(heads, rows)
 #
 # - $x_t W^i_{xh}$ is computed before the loop, for each module at its ticks
 #   alone, in one product.
-# - What holds is copied, not computed.
-# - $f$ overwrites $a_t$ with $h_t$.
+# - What holds is not touched. A module's values at its ticks stand in an array of
+#   their own, and are spread over the time that they hold once, at the end.
+# - $f$ overwrites $a_t$ with $h_t$ there.
 # - A module's products with $W_{hh}$ are made when it ticks. This is `given`.
 #
+# :::{beside}
 # Let $s_i$ be what the modules $i, i+1, \dots$ give, in sum, to the modules
 # $0 \dots i$. Let $W_j$ be the weights from module $j$ to the modules $0 \dots j$,
 # and $s'_{i+1}$ be $s_{i+1}$ without its last block. Then
@@ -191,12 +193,16 @@ cells.Grid(heads, rows)
 # The last block of $s_i$ is the sum in (1), complete, for module $i$. When does
 # $s_i$ change? When some module $j \ge i$ ticks. Then $i$ ticks as well, by the
 # first rule. So it is enough to renew $s_i$ when module $i$ ticks, from the
-# slowest that ticks down to the fastest: `given[i]` is $s_i$.
-#
-# ```{source} msref.ClockworkRNN.forward
-# :from: h = xp.empty
-# :to: give(i, a[:, block[i]])
+# slowest that ticks down to the fastest. `sums[i]` is $s_i$, `slower[i]` is
+# $s'_{i+1}$ (for the slowest module the bias), and `to_itself[i]` that last block.
+# +++
+# ```{source} msref.architectures.holds.Given.renew
 # ```
+# ```{source} msref.ClockworkRNN.forward
+# :from: given = Given
+# :to: given.spread
+# ```
+# :::
 #
 # ### Backward
 #
@@ -234,7 +240,7 @@ cells.Grid(heads, rows)
 # +++
 # ```{source} msref.ClockworkRNN.backward
 # :from: for t in reversed
-# :to: asked[i][...] = 0.0
+# :to: dh[:, block[i]] += back
 # ```
 # :::
 #
@@ -252,15 +258,23 @@ cells.Grid(heads, rows)
 # &= \sum_{i \le j} \Bigl( \sum_{t=s+1}^{e} \mathrm{d}a^i_t \Bigr) (W^{ji}_{hh})^T .
 # \end{align*}
 #
-# Add first, multiply once. The bracket is `asked[j]`, and the product is made at
-# the step that wrote $h^j_s$. The same bracket gives the weights' gradient,
-# $(h^j_s)^T$ times it.
+# Add first, multiply once. `asked` keeps the bracket of each hold, and the product
+# is made at the step that wrote $h^j_s$. The same bracket gives the weights'
+# gradient, $(h^j_s)^T$ times it; there many holds share one product (`_learn`).
 #
-# $\mathrm{d}a^i_t$ is asked of *every* module $j \ge i$. It is added to
-# `asked[i]` alone. When module $i$'s hold is complete, its sum is handed on to
-# `asked[i + 1]`, whose hold goes on. Forwards, sums run from slow to fast;
+# :::{beside}
+# $\mathrm{d}a^i_t$ is asked of *every* module $j \ge i$, and written down for
+# module $i$ alone. For periods double: a hold of module $j$ is two holds of module
+# $j - 1$, one after the other. What the faster modules asked in it is the sum of
+# what they asked in these two halves. Forwards, sums run from slow to fast;
 # backwards the same sums run from fast to slow. At the first step all sums are
-# due: they belong to the state before it.
+# due (`finish`): they belong to the state before it.
+# +++
+# ```{source} msref.architectures.holds.Asked.sent_back
+# :from: q = self._hold
+# :to: back: Array
+# ```
+# :::
 #
 # What is left is one product per module, over its own ticks:
 #
@@ -360,18 +374,19 @@ cells.Shown(
 #
 # `forward` is built like the one above. Now a module gives to $h$ as well, so the
 # weights $W^j_{mh}$ and $W^{ji}_{mm}$ are put side by side, and one product
-# serves both readers. $h_t$ reads at every step, from `given[0]`, the sum over
-# all modules.
+# serves both readers. $h_t$ reads at every step, from `given.at_every_step`, the
+# sum over all modules. `W_hm_T` is a copy, made so that the modules that tick are
+# its first *rows*, in one piece.
 #
 # ```{source} msref.MultiScaleLMN.forward
-# :from: h = (flat(x)
-# :to: give(i, m_i)
+# :from: h = xp.empty
+# :to: given.spread
 # ```
 #
 # Multiplications per step and sequence: $n_{in} n_{hid}$ for the input;
 # $2\, n_{hid} n_{mem}$ from the memory to $h$, since two modules tick on average;
 # as many from $h$ to the memory; and $4\, n_{mem}^2$ within it. There is no $g$ in
-# that sum. What grows with $g$ is what is copied.
+# that sum. What grows with $g$ is the memory itself, put out at every step.
 #
 # ### Backward
 #
@@ -419,13 +434,14 @@ cells.Shown(
 # +++
 # ```{source} msref.MultiScaleLMN.backward
 # :from: for t in reversed
-# :to: asked[i][...] = 0.0
+# :to: dm[:, block[i]] += back
 # ```
 # :::
 #
 # `asked` collects for two readers now. $\mathrm{d}a_t$, what $h_t$ asks, is asked
-# of all modules; it starts at the fastest and is handed on, like the rest. Then
-# one product with `W[i].T` is (1') and (3') at once.
+# of all modules; it starts at the fastest (`by_all`) and is handed on, like the
+# rest. Then one product with module $i$'s weights, transposed, is (1') and (3') at
+# once.
 #
 # The order in the loop is not free. $h_t$ was computed *before* $m_t$, from the
 # same step. So $\mathrm{d}a_m$ has to be complete before $\mathrm{d}h_t$, and
@@ -435,6 +451,7 @@ cells.Shown(
 #
 # ```{source} msref.MultiScaleLMN.backward
 # :from: grads = {
+# :to: grads["W_hm"][:, block[i]]
 # ```
 #
 # `detached` is an option of the authors' code called p-detach: at some steps

@@ -146,8 +146,8 @@ print("largest difference:", np.abs(y - y_elman).max())
 # $a_t$.
 #
 # ```{source} msref.IndRNN.forward
-# :from: h = xp.empty
-# :to: xp.maximum(a[t]
+# :from: # tiled
+# :to: xp.maximum(h_t
 # ```
 #
 # ### Backward
@@ -171,7 +171,7 @@ print("largest difference:", np.abs(y - y_elman).max())
 # +++
 # ```{source} msref.IndRNN.backward
 # :from: da = ACTIVATIONS
-# :to: dh = da[t]
+# :to: xp.multiply(w_hh, da_t, out=dh)
 # ```
 # :::
 #
@@ -333,20 +333,21 @@ with cells.drawing(
 # ```
 # :::
 #
-# `forward` uses that nothing goes from $l$ to $s$. So the whole sequence of $s$
-# can be computed first, and only this needs a product per step. Then $v$ and $q$
-# of *all* steps are one product each. Then $l$, entry by entry. `step` does the
-# same in another order.
+# `forward` uses that nothing goes from $l$ to $s$. So $s$ can run ahead, and only
+# this needs a product per step. Then $v$ and $q$ of many steps at once (`_read`),
+# then $l$, entry by entry. How far ahead? Not to the end but for a span of steps,
+# so that nothing except the tape grows with time. `step` does the same in another
+# order.
 #
 # ```{source} msref.DuRNN.forward
-# :from: s = xp.empty
-# :to: f(l[t + 1])
+# :from: for start, stop in
+# :to: f(l_t)
 # ```
 #
 # ### Backward
 #
-# In reverse: first all steps of the long part, then what lies between the parts,
-# all steps at once, then all steps of the short part.
+# In reverse, and again span by span, the last one first: the long part, then what
+# lies between the parts, for all steps of the span at once, then the short part.
 #
 # :::{beside}
 # **Through (8).** $\mathrm{d}l_t$ is what comes back from the future. The output
@@ -361,13 +362,12 @@ with cells.drawing(
 #
 # \begin{align*}
 # \mathrm{d}a_l &= f'(a_l) \odot \mathrm{d}l_t \tag{7'} \\
-# \mathrm{d}l_{t-1} &= \mathrm{d}a_l \odot w_{ll} \tag{6'} \\
-# \mathrm{d}w_{ll} &= \sum_t \mathrm{d}a_l \odot l_{t-1} \tag{6'}
+# \mathrm{d}l_{t-1} &= \mathrm{d}a_l \odot w_{ll} \tag{6'}
 # \end{align*}
 # +++
 # ```{source} msref.DuRNN.backward
-# :from: da_l = derivative
-# :to: grads = {
+# :from: for start, stop in spans
+# :to: xp.multiply(w_ll, da_t
 # ```
 # :::
 #
@@ -379,30 +379,29 @@ with cells.drawing(
 # \mathrm{d}q_t = \mathrm{d}a_l \odot v_t \tag{6'}
 # \end{align*}
 #
-# **Through (4)** and **(3)**, with $\sigma' = \sigma (1 - \sigma)$:
+# **Through (4)**, with $\sigma' = \sigma (1 - \sigma)$. The code has
+# $\mathrm{d}v_t$ already, and $\mathrm{d}q_t \odot q_t = \mathrm{d}v_t \odot v_t$:
 #
 # \begin{align*}
-# \mathrm{d}a_q &= \mathrm{d}q_t \odot q_t \odot (1 - q_t) \tag{4'} \\
-# \mathrm{d}s_t &\mathrel{+}= \mathrm{d}a_q W_{sq}^T \\
-# \mathrm{d}x_t &\mathrel{+}= \mathrm{d}a_q W_{xq}^T \\
-# \mathrm{d}W_{xq} &= \textstyle\sum_t x_t^T \mathrm{d}a_q \\
-# \mathrm{d}W_{sq} &= \textstyle\sum_t s_t^T \mathrm{d}a_q \\
-# \mathrm{d}b_q &= \textstyle\sum_t \mathrm{d}a_q \tag{3'}
+# \mathrm{d}a_q &= \mathrm{d}q_t \odot q_t \odot (1 - q_t) \tag{4'}
 # \end{align*}
 #
-# **Through (5)**, in the same way:
+# **Through (5)** and **(3)**, to what $v$ and $q$ have read:
 #
 # \begin{align*}
-# \mathrm{d}s_t &\mathrel{+}= \mathrm{d}v_t W_{sv}^T \\
-# \mathrm{d}x_t &\mathrel{+}= \mathrm{d}v_t W_{xv}^T \\
-# \mathrm{d}W_{xv} &= \textstyle\sum_t x_t^T \mathrm{d}v_t \\
-# \mathrm{d}W_{sv} &= \textstyle\sum_t s_t^T \mathrm{d}v_t \\
-# \mathrm{d}b_v &= \textstyle\sum_t \mathrm{d}v_t \tag{5'}
+# \mathrm{d}x_t &\mathrel{+}= \mathrm{d}v_t W_{xv}^T, \quad
+# \mathrm{d}s_t \mathrel{+}= \mathrm{d}v_t W_{sv}^T \tag{5'} \\
+# \mathrm{d}x_t &\mathrel{+}= \mathrm{d}a_q W_{xq}^T, \quad
+# \mathrm{d}s_t \mathrel{+}= \mathrm{d}a_q W_{sq}^T \tag{3'}
 # \end{align*}
 # +++
 # ```{source} msref.DuRNN.backward
-# :from: if self.selection == "gate"
-# :to: adjoints["v"]
+# :from: now = {name: da
+# :to: dx[start:stop], ds_all
+# ```
+# ```{source} msref.DuRNN._read_back
+# :from: dv, shape
+# :to: ds += xp.dot
 # ```
 # :::
 #
@@ -413,15 +412,37 @@ with cells.drawing(
 # \begin{align*}
 # \mathrm{d}a_s &= f'(a_s) \odot \mathrm{d}s_t \tag{2'} \\
 # \mathrm{d}s_{t-1} &= \mathrm{d}a_s W_{ss}^T \\
-# \mathrm{d}x_t &\mathrel{+}= \mathrm{d}a_s W_{xs}^T \\
-# \mathrm{d}W_{xs} &= \textstyle\sum_t x_t^T \mathrm{d}a_s \\
-# \mathrm{d}W_{ss} &= \textstyle\sum_t s_{t-1}^T \mathrm{d}a_s \\
-# \mathrm{d}b_s &= \textstyle\sum_t \mathrm{d}a_s \tag{1'}
+# \mathrm{d}x_t &\mathrel{+}= \mathrm{d}a_s W_{xs}^T \tag{1'}
 # \end{align*}
 # +++
 # ```{source} msref.DuRNN.backward
-# :from: da_s = derivative
-# :to: grads["b_s"]
+# :from: da_s[start:stop] = f_prime
+# :to: dx[start:stop] += back
+# ```
+# :::
+#
+# :::{beside}
+# **The weights** are used at every step. Their gradients are sums over all of
+# them:
+#
+# \begin{align*}
+# \mathrm{d}w_{ll} &= \textstyle\sum_t \mathrm{d}a_l \odot l_{t-1} \tag{6'} \\
+# \mathrm{d}W_{sv} &= \textstyle\sum_t s_t^T \mathrm{d}v_t \tag{5'} \\
+# \mathrm{d}W_{sq} &= \textstyle\sum_t s_t^T \mathrm{d}a_q \tag{3'} \\
+# \mathrm{d}W_{ss} &= \textstyle\sum_t s_{t-1}^T \mathrm{d}a_s \tag{1'}
+# \end{align*}
+#
+# and for each $k$ of $s, q, v$, with $\mathrm{d}v_t$ in the place of
+# $\mathrm{d}a_v$,
+#
+# \begin{align*}
+# \mathrm{d}W_{xk} &= \textstyle\sum_t x_t^T \mathrm{d}a_k , &
+# \mathrm{d}b_k &= \textstyle\sum_t \mathrm{d}a_k .
+# \end{align*}
+# +++
+# ```{source} msref.DuRNN.backward
+# :from: product = (
+# :to: grads[f"W_s{k}"]
 # ```
 # :::
 #
@@ -651,7 +672,7 @@ cells.Shown(
 # \end{align*}
 # +++
 # ```{source} msref.BatchNorm.scan
-# :from: w = _shares
+# :from: w = xp.asarray(_shares
 # :to: # (3)
 # ```
 # ```{source} msref.BatchNorm.backward
