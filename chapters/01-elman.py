@@ -71,16 +71,23 @@ with cells.drawing(
 # ```
 # :::
 #
-# `forward` computes the same for a whole sequence. It differs in three ways.
+# `forward` computes the same for a whole sequence. It differs in four ways.
 #
-# - $x_t W_{xh}$ does not depend on the state. It is done for all steps in one
-#   matrix product before the loop starts. A large product costs less per number
-#   than many small ones.
-# - Only $h_{t-1} W_{hh}$ is left in the loop.
+# - $x_t W_{xh} + b_h$ does not depend on the state. It is done for all steps in
+#   one matrix product before the loop starts. A large product costs less per
+#   number than many small ones. The bias comes along: `with_one` puts a column of
+#   ones before $x$, and $b_h$ stands above $W_{xh}$.
+# - Only $h_{t-1} W_{hh}$ is left in the loop. All steps write it to one buffer.
 # - $a_t$ and $h_t$ share their memory: $f$ overwrites $a_t$ with $h_t$. The way
 #   back does not need $a_t$, as we shall see.
+# - `tanh_into` is tanh. In large arrays of float64 it is computed as
+#   $1 - 2 / (1 + e^{2a})$, which takes half the time of NumPy's own (our
+#   measurement). Near zero, where that difference would lose digits, NumPy's is
+#   asked.
 #
 # ```{source} msref.Elman.forward
+# :from: h = xp.empty(
+# :to: return y
 # ```
 #
 # ## The chain rule over time, on one page
@@ -122,10 +129,14 @@ with cells.drawing(
 # through time {cite:p}`werbos1990`.
 # +++
 # ```{source} msref.Elman.backward
-# :from: da = ACTIVATIONS
-# :to: (1')
+# :from: da = xp.empty(
+# :to: xp.dot(da_t
 # ```
 # :::
+#
+# In the code, `da` first holds the slopes $f'$, written for a span of many steps in
+# few calls. The loop multiplies them by what comes from the outputs and from the
+# future, and then `da` holds $\mathrm{d}a_t$. `dh` is one array for all steps.
 #
 # :::{beside}
 # **Through (1)**, to what is the same at every step. A weight is used at all of
@@ -139,10 +150,12 @@ with cells.drawing(
 # \end{align*}
 #
 # None of these is needed on the way, so they wait until the loop is over. Then
-# each is one product over all steps and sequences.
+# each is one product over all steps and sequences. The column of ones serves
+# again: it makes the first row of `dW_x` the bias's sum.
 # +++
 # ```{source} msref.Elman.backward
-# :from: return Gradients
+# :from: dW_x = with_one
+# :to: x=(flat
 # ```
 # :::
 #

@@ -1343,8 +1343,8 @@ except ValueError as error:
 # $x = h = 0$ and a closed input gate, $c_t = f\, c_{t-1}$ with $f = \sigma(b_f)$. With
 # $b_f = \log v$ that is
 #
-# $$f = \frac{v}{1 + v}, \qquad f^t = e^{-1} \text{ at }
-# t = \frac{1}{\ln(1 + 1/v)} \approx v + \tfrac12 ,$$
+# $$\begin{aligned} f &= \frac{v}{1 + v}, \\ f^t &= e^{-1} \text{ at }
+# t = \frac{1}{\ln(1 + 1/v)} \approx v + \tfrac12 , \end{aligned}$$
 #
 # and $v$ is drawn evenly from 1 to $T - 1$, where $T$ is the longest dependency
 # expected. The input gate gets $-b_f$: what is slow to forget is slow to write. In a
