@@ -33,9 +33,9 @@
 #
 # Nothing on a page is typed from memory. Code is taken from the package by
 # name. Cells run when the book is built. Numbers of longer experiments come
-# from files that `msref reproduce` has written. Below each of them stands when
-# that was, by which version and by which command, and whether the code has
-# changed since.
+# from files that `msref reproduce` and `msref bench` have written. Below each of
+# them stands when that was, by which version and by which command, and whether
+# the code has changed since.
 #
 # ## The protocol
 #
@@ -104,6 +104,15 @@ print({name: value.shape for name, value in gradients.params.items()})
 # cannot see. [Chapter 3](03-lstm-and-gru.ipynb) puts gates in, and is about the
 # dialects in which different libraries write the same cell down.
 #
+# From there on, read what you came for. Memory without gates:
+# [4](04-laes.ipynb), [5](05-lmn.ipynb), [6](06-clockwork-and-mslmn.ipynb) and
+# [7](07-growth.ipynb), in this order. Units that remember alone, and states that
+# stay: [8](08-indrnn-and-durnn.ipynb), [9](09-bistability.ipynb), then
+# [12](12-warm-up.ipynb). Networks out of networks: [10](10-combinators.ipynb). A
+# port: [11](11-porting.ipynb). Time and machines: [13](13-speed.ipynb) and
+# [14](14-gpu.ipynb). What nobody could tell us stands in
+# [15](15-what-is-not-known.ipynb).
+#
 # In the package, read in this order:
 #
 # 1. `msref/architectures/elman.py`: one equation for the state, one for the
@@ -128,5 +137,7 @@ print({name: value.shape for name, value in gradients.params.items()})
 # 9. `msref/dynamics/multistability.py`: attractors counted, and a surrogate
 #    with a gradient. Then `msref/pretraining/warmup_loss.py`: back through
 #    what settles, and through what led there.
-# 10. `msref/claims/lmn.py`, `mslmn.py`, `durnn.py` and the tables in
+# 10. `msref/claims/lmn.py`, `mslmn.py`, `durnn.py`, `warmup.py` and the tables in
 #     `results/`: what of it holds.
+# 11. `msref/functional.py`, `recurrence.py` and `bench/timing.py`: what makes the
+#     passes fast, and how that was found out.
