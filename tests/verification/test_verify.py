@@ -57,6 +57,23 @@ def wrong_rows(report):
 # --- right networks ---------------------------------------------------------
 
 
+def test_a_tape_that_the_next_run_overwrites_is_wrong():
+    rooms = {}
+
+    class Thrifty(MGU):
+        def forward(self, params, x, state=None, t0=0):
+            y, final, tape = super().forward(params, x, state, t0)
+            for name, value in tape.items():
+                room = rooms.setdefault((name, value.shape), value.copy())
+                room[...] = value
+                tape[name] = room
+            return y, final, tape
+
+    report = verify(Thrifty(3, 5), cases=1, n_time=5)
+    found = [row.array for row in report.rows if row.verdict != "PASS"]
+    assert found == ["whatever runs in between"]
+
+
 @every
 def test_each_registered_network_is_right_to_rounding(arch):
     report = verify(arch, cases=2, seed=100)
