@@ -52,7 +52,7 @@ def test_how_time_is_cut_into_spans_does_not_matter(arch, steps, monkeypatch):
 @each
 @pytest.mark.parametrize("scale", [1.0, 1e-6])
 def test_many_units_are_the_scan_of_step(arch, scale):
-    params, x, state, _, _ = point(arch, 4, 64, scale)
+    params, x, state, _, _ = point(arch, 4, 128, scale)
     y, final, tape = arch.forward(params, x, state)
     _, expected, trace = scan(arch, params, x, state)
     for name in set(tape) & set(trace):
