@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -274,9 +275,9 @@ def judge_itself(arch: Any, evidence: Evidence) -> list[Finding]:
     _, again = run(arch, case)
     late = _after_another_run(arch, case)
     findings = [
-        _exactly("inputs are left alone", before, after, case.seed),
-        _exactly("same input, same bits", gradient, again, case.seed),
-        _exactly("whatever runs in between", gradient, late, case.seed),
+        _exactly("inputs are left alone", after, before, case.seed, str),
+        _exactly("same input, same bits", again, gradient, case.seed),
+        _exactly("whatever runs in between", late, gradient, case.seed),
     ]
     for name, value in filter(lambda item: checked(item[0]), before.items()):
         if name not in gradient or gradient[name].shape != value.shape:
@@ -404,14 +405,23 @@ def _permuted(gradient: Arrays, order: Array) -> Arrays:
     return {k: permuted(k, v) for k, v in gradient.items()}
 
 
-def _exactly(what: str, got: Arrays, expected: Arrays, seed: int) -> Finding:
-    same = all(
-        np.array_equal(got[k], v, equal_nan=True) for k, v in expected.items()
-    )
-    zero = Comparison(PASS if same else FAIL, 0.0, 0.0, (), 0.0, 0.0, 1.0)
-    return Finding(
-        what, ITSELF, zero if same else replace(zero, excess=np.inf), seed
-    )
+def _exactly(
+    what: str,
+    got: Arrays,
+    expected: Arrays,
+    seed: int,
+    called: Callable[[str], str] = array_name,
+) -> Finding:
+    """Compare to the bit; say where the first difference is."""
+    for name, value in expected.items():
+        same = (got[name] == value) | (np.isnan(got[name]) & np.isnan(value))
+        if not same.all():
+            place = tuple(int(k) for k in np.argwhere(~same)[0])
+            one, other = float(got[name][place]), float(value[place])
+            found = Comparison(FAIL, 0.0, np.inf, place, one, other, 1.0)
+            return Finding(what, ITSELF, found, seed, what=called(name))
+    found = Comparison(PASS, 0.0, 0.0, (), 0.0, 0.0, 1.0)
+    return Finding(what, ITSELF, found, seed)
 
 
 def _equal(

@@ -72,6 +72,7 @@ def test_a_tape_that_the_next_run_overwrites_is_wrong():
     report = verify(Thrifty(3, 5), cases=1, n_time=5)
     found = [row.array for row in report.rows if row.verdict != "PASS"]
     assert found == ["whatever runs in between"]
+    assert "whatever runs in between grads/W_xf: expected" in str(report)
 
 
 @every
