@@ -147,6 +147,7 @@ def digests(checkout: Checkout) -> dict[str, str]:
     for root, names in (
         (checkout.chapters, "**/*.*"),
         (checkout.results, "*/*.*"),
+        (checkout.results, "bench*/*/*.*"),
         (package, "**/*.py"),
     ):
         for path in sorted(root.glob(names)):
@@ -240,8 +241,8 @@ def _chapter(
             }
         cell.source = _with_download(text, name) if k == 0 else text
     for figure in page.used:
-        where = sources / "figures" / figure.parent.name
-        where.mkdir(parents=True, exist_ok=True)
+        where = sources / "figures" / figure.relative_to(checkout.results)
+        where.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(figure, where)
     _with_luggage(alone, checkout)
     jupytext.write(script, sources / name, fmt="ipynb")

@@ -14,6 +14,12 @@ Markdown cells, and the build puts in what they stand for:
     :figures: reach-rnn                   figures, by name
     ```
 
+    ```{bench} bench/recurrent-full       results/bench/recurrent-full
+    :cases: lstm float32                  table of those with these words
+    :goals: torch fused                   goals, likewise; "all" for all
+    :figures: ratios                      figures, by name
+    ```
+
     :::{beside}                           two columns, one on a phone
     equations
     +++
@@ -37,10 +43,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msref.book.benchmarks import read_benchmark
 from msref.book.results import read_run
 
 _BLOCK = re.compile(
-    r"^```\{(?P<kind>source|result)\} *(?P<name>\S+)\n"
+    r"^```\{(?P<kind>source|result|bench)\} *(?P<name>\S+)\n"
     r"(?P<options>(?::[a-z]+:.*\n)*)```$",
     re.MULTILINE,
 )
@@ -82,7 +89,7 @@ def find_source(name: str, start: str = "", end: str = "") -> Source:
     Raises
         ValueError: there is no such name, or no line with that text.
     """
-    found = _imported(name)
+    found = inspect.unwrap(_imported(name))
     try:
         text = textwrap.dedent(inspect.getsource(found))
         path = inspect.getsourcefile(found)
@@ -163,8 +170,9 @@ class Page:
 
     def _block(self, found: re.Match[str]) -> str:
         options = _options(found)
-        if found["kind"] == "result":
-            return _result(self.results, found["name"], options, self._figure)
+        if found["kind"] in MEASURED:
+            show = MEASURED[found["kind"]]
+            return show(self.results, found["name"], options, self._figure)
         start, end = _allowed(found["name"], options, "from", "to")
         source = find_source(found["name"], start, end)
         path = os.path.relpath(source.path, self.sources)
@@ -181,9 +189,9 @@ class Page:
 
     def _figure(self, path: Path, alt: str) -> str:
         self.used.append(path)
+        place = path.relative_to(self.results).as_posix()
         return (
-            f"```{{image}} figures/{path.parent.name}/{path.name}\n"
-            f":alt: {alt}\n:class: measured\n```"
+            f"```{{image}} figures/{place}\n:alt: {alt}\n:class: measured\n```"
         )
 
 
@@ -208,8 +216,9 @@ class Notebook:
 
     def _block(self, found: re.Match[str]) -> str:
         options = _options(found)
-        if found["kind"] == "result":
-            return _result(self.results, found["name"], options, self._figure)
+        if found["kind"] in MEASURED:
+            show = MEASURED[found["kind"]]
+            return show(self.results, found["name"], options, self._figure)
         start, end = _allowed(found["name"], options, "from", "to")
         source = find_source(found["name"], start, end)
         return f"`{source.name}`\n\n```python\n{source.text.rstrip()}\n```"
@@ -255,6 +264,27 @@ def _result(
         alt = f"Figure {each} of the run {name}: {run.told['title']}"
         shown.append(figure(run.figure(each), alt))
     return "\n\n".join([*shown, f"*{run.provenance}*"])
+
+
+def _bench(
+    results: Path,
+    name: str,
+    options: dict[str, str],
+    figure: Callable[[Path, str], str],
+) -> str:
+    """Return tables, goals and figures of a suite, and how it was measured."""
+    cases, goals, figures = _allowed(name, options, "cases", "goals", "figures")
+    found = read_benchmark(results, name)
+    shown = [found.table(cases)] if cases else []
+    shown += [found.goals(goals)] if goals else []
+    for each in figures.split():
+        alt = f"Figure {each} of the benchmark {name}: {found.told['title']}"
+        shown.append(figure(found.figure(each), alt))
+    return "\n\n".join([*shown, f"*{found.provenance}*"])
+
+
+MEASURED = {"result": _result, "bench": _bench}
+"""Kind of block -> what shows something that was measured."""
 
 
 def _plain(text: str) -> str:

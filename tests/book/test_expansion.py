@@ -28,6 +28,12 @@ def test_code_is_found_by_any_of_its_names(name):
     assert inspect.getsource(msref.Elman.step).strip()[:9] == found.text[:9]
 
 
+def test_a_decorated_function_is_found_in_its_own_file():
+    found = find_source("msref.threads")
+    assert found.path.name == "blas.py"
+    assert found.qualname == "threads"
+
+
 def test_a_part_is_cut_out_and_moved_to_the_margin():
     part = find_source("msref.Elman.backward", "for t in", "# (1')").text
     lines = part.splitlines()
