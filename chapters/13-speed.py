@@ -881,6 +881,13 @@ cells.Grid(
 # :to: libc.mallopt(M_TRIM_THRESHOLD, -1)
 # ```
 #
+# The smaller cases once more, with fresh memory; for them it decides little:
+#
+# ```{bench} bench-fresh/recurrent-quick
+# :cases: all
+# :goals: all
+# ```
+#
 # ### Two threads
 #
 # A product of a step takes a tenth of a millisecond. BLAS splits it between all
@@ -901,6 +908,12 @@ cells.Grid(
 # quiet window two threads took 0.6 to 0.8 of the time at 128 units and more. So a
 # third can be won, and a factor of ten and more be lost, and who else wants a core is
 # not ours to know.
+#
+# The smaller cases of the first suite, two threads for all, in wall time:
+#
+# ```{bench} bench-threads-2/recurrent-quick
+# :cases: all
+# ```
 #
 # What follows: importing msref sets nothing, the process is yours. Its commands take
 # one thread unless you chose. Around a training, choose:
