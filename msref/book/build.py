@@ -28,6 +28,7 @@ from msref.book.checkout import PLACE, Checkout, find
 from msref.book.committed import luggage
 from msref.book.expansion import Notebook, Page
 from msref.book.index import architectures, verdicts
+from msref.book.pictures import small
 from msref.book.reference import write_reference
 from msref.book.results import read_run
 
@@ -243,7 +244,7 @@ def _chapter(
     for figure in page.used:
         where = sources / "figures" / figure.relative_to(checkout.results)
         where.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(figure, where)
+        where.write_bytes(small(figure))
     _with_luggage(alone, checkout)
     jupytext.write(script, sources / name, fmt="ipynb")
     jupytext.write(alone, notebooks / name, fmt="ipynb")

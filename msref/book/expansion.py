@@ -44,6 +44,7 @@ from pathlib import Path
 from typing import Any
 
 from msref.book.benchmarks import read_benchmark
+from msref.book.pictures import small
 from msref.book.results import read_run
 
 _BLOCK = re.compile(
@@ -224,7 +225,7 @@ class Notebook:
         return f"`{source.name}`\n\n```python\n{source.text.rstrip()}\n```"
 
     def _figure(self, path: Path, alt: str) -> str:
-        data = base64.b64encode(path.read_bytes()).decode()
+        data = base64.b64encode(small(path)).decode()
         self.attached[path.name] = data
         return f"![{alt}](attachment:{path.name})"
 
