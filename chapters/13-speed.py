@@ -32,7 +32,7 @@ import numpy as np
 import msref
 from msref import functional
 from msref.architectures import lstm as lstm_file
-from msref.bench import Conditions, Row, interleaved
+from msref.bench import Conditions, Measurement, interleaved
 from msref.bench.conditions import held
 from msref.bench.peers import Point
 from msref.bench.products import products
@@ -603,7 +603,7 @@ assert all(verdicts["laes"])
 # ```
 
 # %% tags=["hide-input"]
-recurrent = [Row.from_dict(row) for row in TOLD[0]["rows"]]
+recurrent = [Measurement.from_dict(row) for row in TOLD[0]["rows"]]
 PEERS = ("torch fused", "torch eager", "jax scan", "autograd")
 CELLS = ("Elman", "LSTM", "GRU")
 SHAPES = list(

@@ -9,14 +9,14 @@ from msref.bench.memory import peak_memory
 from msref.bench.recurrent import RECURRENT
 from msref.bench.running import run
 from msref.bench.scans import RECURRENCE
-from msref.bench.suite import Goal, Row, Suite
+from msref.bench.suite import Goal, Measurement, Suite
 from msref.bench.timing import Timing, interleaved
 
 __all__ = [
     "SUITES",
     "Conditions",
     "Goal",
-    "Row",
+    "Measurement",
     "Suite",
     "Timing",
     "interleaved",

@@ -9,7 +9,7 @@ from msref.architectures import BRC, NBRC, DuRNN, IndRNN, MultiScaleLMN
 from msref.bench import peers_jax, peers_torch
 from msref.bench.peers import Point, compare
 from msref.bench.recurrent import DTYPES, sized
-from msref.bench.suite import Case, Goal, Row, Suite, ratio_goals
+from msref.bench.suite import Case, Goal, Measurement, Suite, ratio_goals
 
 CELLS: dict[str, Callable[[int, int], Any]] = {
     "IndRNN": IndRNN,
@@ -39,7 +39,7 @@ def cases(scale: str) -> list[Case]:
     return memories + sized(CELLS, SHAPES[: None if full else 1])
 
 
-def measure(case: Case, seconds: float) -> Row:
+def measure(case: Case, seconds: float) -> Measurement:
     """Time forward and backward: parameters' and input's gradient."""
     arch: Any
     if case["cell"] == "MultiScaleLMN":
@@ -50,10 +50,10 @@ def measure(case: Case, seconds: float) -> Row:
     point = Point.draw(arch, case["n_time"], case["n_batch"], case["dtype"])
     peers = peers_torch.peers(point.cell) + peers_jax.peers(point.cell)
     timings, notes = compare(point, peers, seconds)
-    return Row(case, timings, notes=notes)
+    return Measurement(case, timings, notes=notes)
 
 
-def goals(rows: list[Row]) -> list[Goal]:
+def goals(rows: list[Measurement]) -> list[Goal]:
     """Return the figures to be reached."""
     found = []
     limits = {"MultiScaleLMN": (0.35, 0.45)} | dict.fromkeys(CELLS, (0.5, 0.8))

@@ -16,7 +16,7 @@ import scipy.sparse.linalg
 
 from msref.arrays import Array
 from msref.bench.memory import peak_memory
-from msref.bench.suite import OURS, Case, Goal, Row, Suite, at_most
+from msref.bench.suite import OURS, Case, Goal, Measurement, Suite, at_most
 from msref.bench.timing import interleaved
 from msref.pretraining import LAES
 from msref.pretraining.laes_choice import choices
@@ -118,7 +118,7 @@ def fit(x: Array, n_mem: int, route: str = "auto") -> LAES:
     return LAES(n_mem, route=route, tolerance=1e-14).fit(x)
 
 
-def measure(case: Case, seconds: float) -> Row:
+def measure(case: Case, seconds: float) -> Measurement:
     """Time our fit and the others; check the singular values."""
     sizes = [case[name] for name in NAMES]
     n_mem = sizes.pop()
@@ -156,7 +156,7 @@ def measure(case: Case, seconds: float) -> Row:
     }
     if case["data"] == "steep":
         values["frames off"] = frames_off(ours, x)
-    return Row(case, timings, values)
+    return Measurement(case, timings, values)
 
 
 def case_args(case: Case) -> list[Any]:
@@ -255,7 +255,7 @@ def frames_off(laes: LAES, x: Array) -> float:
 # --- goals ------------------------------------------------------------------
 
 
-def goals(rows: list[Row]) -> list[Goal]:
+def goals(rows: list[Measurement]) -> list[Goal]:
     """Return the figures to be reached."""
     by_case = {tuple(case_args(row.case)): row for row in rows}
 

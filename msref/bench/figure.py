@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from msref.bench.suite import LIMIT, OURS, Row, label
+from msref.bench.suite import LIMIT, OURS, Measurement, label
 
 
-def peers_of(rows: list[Row]) -> list[str]:
+def peers_of(rows: list[Measurement]) -> list[str]:
     """Return the peers that were timed, in their order, without variants."""
     found = dict.fromkeys(
         name.partition(", ")[0] for row in rows for name in row.timings
@@ -15,7 +15,7 @@ def peers_of(rows: list[Row]) -> list[str]:
     return [name for name in found if name not in (OURS, LIMIT)]
 
 
-def draw_ratios(rows: list[Row], path: Path) -> None:
+def draw_ratios(rows: list[Measurement], path: Path) -> None:
     """Draw our time over that of each peer: a line per case, a dot each."""
     # slow to import, and children that take memory do without
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter

@@ -16,7 +16,7 @@ import numpy as np
 from msref.architectures import LMN, LSTM, REGISTRY, MultiScaleLMN
 from msref.bench.memory import peak_memory
 from msref.bench.peers import Point, our_pass
-from msref.bench.suite import Case, Goal, Row, Suite, at_most
+from msref.bench.suite import Case, Goal, Measurement, Suite, at_most
 from msref.bench.timing import interleaved
 
 START = {
@@ -63,7 +63,7 @@ def passes(
     return our_pass(Point.draw(arch, n_time, n_batch, "float64"))[0]
 
 
-def measure(case: Case, seconds: float) -> Row:
+def measure(case: Case, seconds: float) -> Measurement:
     """Time the sizes in turn; take the peak memory of each in a child."""
     over = case["over"]
     sizes: dict[str, list[int]] = {}
@@ -80,7 +80,7 @@ def measure(case: Case, seconds: float) -> Row:
         for at, size in sizes.items()
     }
     medians = [timing.median for timing in timings.values()]
-    return Row(
+    return Measurement(
         case,
         timings,
         {
@@ -97,7 +97,7 @@ def exponent(costs: list[Any]) -> float:
     return round(float(slope), 3)
 
 
-def goals(rows: list[Row]) -> list[Goal]:
+def goals(rows: list[Measurement]) -> list[Goal]:
     """Return the figures to be reached: linear in n_time."""
     own = [row for row in rows if row.case["over"] == "n_time"]
     return [
@@ -110,7 +110,7 @@ def goals(rows: list[Row]) -> list[Goal]:
     ]
 
 
-def draw(rows: list[Row], path: Path) -> None:
+def draw(rows: list[Measurement], path: Path) -> None:
     """Draw time over size, both in units of the smallest."""
     from msref.claims.figures import figure
 
@@ -160,7 +160,7 @@ def overhead_cases(scale: str) -> list[Case]:
     return found
 
 
-def measure_overhead(case: Case, seconds: float) -> Row:
+def measure_overhead(case: Case, seconds: float) -> Measurement:
     """Time a step of one unit and one sequence: what is left is Python."""
     arch = smallest(case["network"])
     point = Point.draw(arch, N_STEPS, 1, "float64")
@@ -173,7 +173,9 @@ def measure_overhead(case: Case, seconds: float) -> Row:
         seconds=seconds / 4,
     )
     medians = sum(timing.median for timing in timings.values())
-    return Row(case, timings, {"µs a step": round(1e6 * medians / N_STEPS, 1)})
+    return Measurement(
+        case, timings, {"µs a step": round(1e6 * medians / N_STEPS, 1)}
+    )
 
 
 OVERHEAD = Suite(

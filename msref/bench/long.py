@@ -8,7 +8,7 @@ from typing import Any
 from msref.architectures import LMN, LSTM, Checkpointed, IndRNN
 from msref.bench.memory import peak_memory
 from msref.bench.peers import Point, our_pass
-from msref.bench.suite import OURS, Case, Goal, Row, Suite, at_most
+from msref.bench.suite import OURS, Case, Goal, Measurement, Suite, at_most
 from msref.bench.timing import interleaved
 
 CELLS: dict[str, Callable[[int], Any]] = {
@@ -83,7 +83,7 @@ def peak_job(case: Case, which: str) -> Callable[[], Any]:
     return run
 
 
-def measure(case: Case, seconds: float) -> Row:
+def measure(case: Case, seconds: float) -> Measurement:
     """Time both passes, y and dy whole; take peaks in children."""
     at = point(case)
     jobs = {
@@ -99,10 +99,12 @@ def measure(case: Case, seconds: float) -> Row:
         for what in SEEN
     }
     values = {what: round(peak, 1) for what, peak in peaks.items()}
-    return Row(case, timings, values | {"MB of inputs": round(inputs / 1e6, 1)})
+    return Measurement(
+        case, timings, values | {"MB of inputs": round(inputs / 1e6, 1)}
+    )
 
 
-def goals(rows: list[Row]) -> list[Goal]:
+def goals(rows: list[Measurement]) -> list[Goal]:
     """Return the figures to be reached."""
     ratios = [r for row in rows if (r := row.ratio("plain")) is not None]
 

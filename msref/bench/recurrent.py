@@ -12,7 +12,7 @@ from msref.bench.products import products
 from msref.bench.suite import (
     Case,
     Goal,
-    Row,
+    Measurement,
     Suite,
     at_least,
     geometric_mean,
@@ -52,17 +52,17 @@ def cases(scale: str) -> list[Case]:
     return sized(CELLS, SHAPES if scale == "full" else SHAPES[:2])
 
 
-def measure(case: Case, seconds: float) -> Row:
+def measure(case: Case, seconds: float) -> Measurement:
     """Time forward and backward: parameters' and input's gradient."""
     arch = CELLS[case["cell"]](case["n_in"], case["n_hid"])
     point = Point.draw(arch, case["n_time"], case["n_batch"], case["dtype"])
     peers = peers_torch.peers(point.cell) + peers_jax.peers(point.cell)
     peers += peers_autograd.peers(case["n_time"])
     timings, notes = compare(point, peers, seconds, products(point))
-    return Row(case, timings, notes=notes)
+    return Measurement(case, timings, notes=notes)
 
 
-def goals(rows: list[Row]) -> list[Goal]:
+def goals(rows: list[Measurement]) -> list[Goal]:
     """Return the figures to be reached."""
     shares = [row.share for row in rows if row.share is not None]
     return [

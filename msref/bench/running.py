@@ -18,7 +18,7 @@ from typing import Any
 from msref import files
 from msref.bench.conditions import Conditions, current, held, load, machine
 from msref.bench.figure import draw_ratios, peers_of
-from msref.bench.suite import OURS, SCALES, Goal, Row, Suite, fits
+from msref.bench.suite import OURS, SCALES, Goal, Measurement, Suite, fits
 from msref.bench.table import markdown
 
 SECONDS = {"quick": 3.0, "full": 10.0}
@@ -93,9 +93,9 @@ def run(
     return plain
 
 
-def rows_of(told: dict[str, Any]) -> list[Row]:
+def rows_of(told: dict[str, Any]) -> list[Measurement]:
     """Return the rows of a result."""
-    return [Row.from_dict(row) for row in told["rows"]]
+    return [Measurement.from_dict(row) for row in told["rows"]]
 
 
 def _goals(suite: Suite, told: dict[str, Any]) -> list[Goal]:

@@ -10,7 +10,7 @@ import numpy as np
 from msref.arrays import Arrays, to_device
 from msref.bench.conditions import current
 from msref.bench.peers import TOLERANCE, largest_difference
-from msref.bench.suite import OURS, Case, Goal, Row, Suite, at_most
+from msref.bench.suite import OURS, Case, Goal, Measurement, Suite, at_most
 from msref.bench.timing import interleaved
 from msref.recurrence import linear_recurrence, linear_recurrence_backward
 
@@ -51,7 +51,7 @@ def draw(case: Case, seed: int = 0) -> Arrays:
     return {name: value.astype(case["dtype"]) for name, value in drawn.items()}
 
 
-def measure(case: Case, seconds: float) -> Row:
+def measure(case: Case, seconds: float) -> Measurement:
     """Time forward and backward, of those who agree."""
     given = draw(case)
     jobs = {OURS: ours(given)}
@@ -72,7 +72,7 @@ def measure(case: Case, seconds: float) -> Row:
         else:
             notes[name] = f"disagrees: {what} differs by {off:.1e}"
     timings = interleaved(jobs, seconds=seconds, at_least=3)
-    return Row(case, timings, notes=notes)
+    return Measurement(case, timings, notes=notes)
 
 
 def results(found: Any) -> Arrays:
@@ -193,7 +193,7 @@ PEERS: Mapping[str, Callable[[Arrays], Job]] = {
 # --- goals ------------------------------------------------------------------
 
 
-def goals(rows: list[Row]) -> list[Goal]:
+def goals(rows: list[Measurement]) -> list[Goal]:
     """Return the figures to be reached, at the largest float64."""
     at = dict(zip(("n_time", "n", "dtype"), LARGEST, strict=True))
     row = next((row for row in rows if row.case == at), None)

@@ -22,7 +22,7 @@ Case = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """What was measured in one case.
 
     Attributes
@@ -72,7 +72,7 @@ class Row:
         }
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Row:
+    def from_dict(cls, told: Mapping[str, Any]) -> Measurement:
         """Read what ``to_dict`` returned."""
         timings = {name: Timing(**t) for name, t in told["timings"].items()}
         return cls(told["case"], timings, told["values"], told["notes"])
@@ -120,9 +120,9 @@ class Suite:
     key: str
     title: str
     cases: Callable[[str], list[Case]]
-    measure: Callable[[Case, float], Row]
-    goals: Callable[[list[Row]], list[Goal]] = lambda rows: []
-    draw: Callable[[list[Row], Path], None] | None = None
+    measure: Callable[[Case, float], Measurement]
+    goals: Callable[[list[Measurement]], list[Goal]] = lambda rows: []
+    draw: Callable[[list[Measurement], Path], None] | None = None
 
 
 def label(case: Case) -> str:
@@ -157,7 +157,7 @@ def at_least(text: str, value: float | None, limit: float) -> Goal:
     return Goal(text, value, limit, holds, "at least")
 
 
-def ratios(rows: Sequence[Row], peer: str) -> list[float]:
+def ratios(rows: Sequence[Measurement], peer: str) -> list[float]:
     """Return the ratios to a peer, of the rows that have it."""
     return [r for row in rows if (r := row.ratio(peer)) is not None]
 
@@ -168,7 +168,7 @@ def geometric_mean(values: Sequence[float]) -> float | None:
 
 
 def ratio_goals(
-    rows: Sequence[Row],
+    rows: Sequence[Measurement],
     peer: str,
     mean: float,
     worst: float | None = None,

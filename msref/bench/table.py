@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from msref.bench.figure import peers_of
-from msref.bench.suite import LIMIT, OURS, Row, label, sizes_of
+from msref.bench.suite import LIMIT, OURS, Measurement, label, sizes_of
 
 if TYPE_CHECKING:
     from msref.claims.base import Table
 
 
-def table(title: str, rows: list[Row]) -> Table:
+def table(title: str, rows: list[Measurement]) -> Table:
     """Return a line per case: our time, ratios to the peers, values."""
     from msref.claims.base import Table
 
@@ -40,7 +40,7 @@ def table(title: str, rows: list[Row]) -> Table:
     return Table(title, tuple(columns), tuple(map(tuple, cells)))
 
 
-def notes(rows: list[Row]) -> list[str]:
+def notes(rows: list[Measurement]) -> list[str]:
     """Return why peers were not timed, each reason with its cases."""
     found: dict[str, list[str]] = {}
     for row in rows:
@@ -52,7 +52,7 @@ def notes(rows: list[Row]) -> list[str]:
     ]
 
 
-def legend(rows: list[Row]) -> list[str]:
+def legend(rows: list[Measurement]) -> list[str]:
     """Return what the columns of the table hold, in lines."""
     sizes = filter(None, dict.fromkeys(sizes_of(row.case) for row in rows))
     lines = [f"sizes: {found}" for found in sizes]
@@ -82,7 +82,7 @@ def conditions(told: dict[str, Any]) -> list[str]:
     return lines
 
 
-def markdown(told: dict[str, Any], rows: list[Row], figure: str) -> str:
+def markdown(told: dict[str, Any], rows: list[Measurement], figure: str) -> str:
     """Return all that was found as Markdown."""
     lines = [f"# {told['title']}", "", told["date"] + "  "]
     lines += [f"{line}  " for line in conditions(told)]
@@ -103,7 +103,7 @@ def goal_line(goal: dict[str, Any]) -> str:
     )
 
 
-def _ms(row: Row, name: str) -> str:
+def _ms(row: Measurement, name: str) -> str:
     timing = row.best(name)
     if timing is None:
         return "-"
@@ -111,7 +111,7 @@ def _ms(row: Row, name: str) -> str:
     return f"{ms:.3g}" if ms < 1000 else f"{ms:.0f}"
 
 
-def _spread(row: Row) -> str:
+def _spread(row: Measurement) -> str:
     timing = row.best(OURS)
     if timing is None:
         return "-"

@@ -1,6 +1,6 @@
 """A suite that is done at once, and can fail on the way."""
 
-from msref.bench.suite import Row, Suite, ratio_goals
+from msref.bench.suite import Measurement, Suite, ratio_goals
 from msref.bench.timing import Timing
 
 
@@ -21,7 +21,9 @@ def suite(log, fail_at=None):
         timings = {"ours": timing(0.001 * n), "limit, a": timing(0.0005)}
         timings |= {"peer": timing(0.002), "peer, other": timing(0.004)}
         notes = {"away": "away is not installed"} if n == 1 else {}
-        return Row(case, timings, {"MB": 1.5 * n, "route": "short"}, notes)
+        return Measurement(
+            case, timings, {"MB": 1.5 * n, "route": "short"}, notes
+        )
 
     def goals(rows):
         return ratio_goals(rows, "peer", 2.0, 1.0)

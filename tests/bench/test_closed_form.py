@@ -5,7 +5,7 @@ import pytest
 
 from msref.bench import closed_form
 from msref.bench.closed_form import LAES_SUITE, NAMES
-from msref.bench.suite import Row
+from msref.bench.suite import Measurement
 from msref.bench.timing import Timing
 from msref.pretraining.laes_histories import Histories
 from msref.pretraining.laes_routes import ROUTES
@@ -22,7 +22,7 @@ def case(data, *sizes, against="peers"):
 def row(spec, seconds, **values):
     stated = {"MB": 1.0, "MB stated": 2.0}
     timings = {name: Timing(s, s, s, 2) for name, s in seconds.items()}
-    return Row(case(*spec), timings, stated | values)
+    return Measurement(case(*spec), timings, stated | values)
 
 
 @pytest.mark.parametrize("data", ["ar", "white", "steep"])

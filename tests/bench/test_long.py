@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from msref.bench import SUITES, long
-from msref.bench.suite import Row
+from msref.bench.suite import Measurement
 from msref.bench.timing import Timing
 
 CASE = {
@@ -51,7 +51,7 @@ def timing(seconds):
 def row(cell, n_time, ours, lean, with_y):
     values = {"MB": lean, "MB with y": with_y, "MB of inputs": 100.0}
     timings = {"ours": timing(ours), "plain": timing(1.0)}
-    return Row({"cell": cell, "n_time": n_time}, timings, values)
+    return Measurement({"cell": cell, "n_time": n_time}, timings, values)
 
 
 def test_goals_take_the_worst():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from msref.bench import SUITES, scans
-from msref.bench.suite import Row
+from msref.bench.suite import Measurement
 from msref.bench.timing import Timing
 
 SOON = 1e-6
@@ -48,7 +48,7 @@ def test_the_goals_stand_at_one_size():
     assert at in scans.cases("full")
     timings = {"ours": timing(1.0), "jax scan": timing(4.0)}
     timings |= {"jax associative": timing(4.0)}
-    rows = [Row(CASE, {"ours": timing(1.0)}), Row(at, timings)]
+    rows = [Measurement(CASE, {"ours": timing(1.0)}), Measurement(at, timings)]
     found = [(goal.value, goal.holds) for goal in scans.goals(rows)]
     assert found == [(0.25, True), (0.25, False), (None, None)]
     assert all(goal.holds is None for goal in scans.goals(rows[:1]))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msref.bench.suite import (
-    Row,
+    Measurement,
     at_least,
     at_most,
     fits,
@@ -25,7 +25,7 @@ SECONDS = st.floats(1e-6, 1e3)
 
 def row(**medians):
     names = {name.replace("__", ", "): s for name, s in medians.items()}
-    return Row(CASE, {k: Timing(s, s, s, 5) for k, s in names.items()})
+    return Measurement(CASE, {k: Timing(s, s, s, 5) for k, s in names.items()})
 
 
 def test_a_ratio_is_ours_over_the_best_variant_of_a_peer():
@@ -72,14 +72,14 @@ def test_limits_themselves_are_allowed():
 
 
 def test_a_row_survives_json():
-    found = Row(
+    found = Measurement(
         CASE,
         {"ours": Timing(1.5, 1.0, 2.0, 7)},
         {"MB": 3.5, "route": "FFT", "residual": math.nan},
         {"torch": "torch is not installed"},
     )
     text = json.dumps(found.to_dict(), allow_nan=False)
-    again = Row.from_dict(json.loads(text))
+    again = Measurement.from_dict(json.loads(text))
     assert again.to_dict() == found.to_dict()
     assert again.values["residual"] == "nan"
     assert (again.timings, again.notes) == (found.timings, found.notes)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import msref
 from msref.bench import SUITES, growth, recurrent, run
-from msref.bench.suite import SCALES, Row, label
+from msref.bench.suite import SCALES, Measurement, label
 from msref.bench.timing import Timing
 
 SOON = 1e-6
@@ -69,7 +69,9 @@ def test_the_exponent_of_a_power_is_found(k, start, n_sizes):
 def row(over, time, memory):
     values = {"time exponent": time, "memory exponent": memory}
     timings = {"×1": Timing(1, 1, 1, 5), "×2": Timing(2, 2, 2, 5)}
-    return Row({"cell": "toy", "over": over, "times": 2}, timings, values)
+    return Measurement(
+        {"cell": "toy", "over": over, "times": 2}, timings, values
+    )
 
 
 def test_goals_look_at_the_worst_exponent_over_time():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from msref.bench import Conditions, Row, Suite, Timing, run
+from msref.bench import Conditions, Measurement, Suite, Timing, run
 from msref.bench.suite import ratio_goals
 from msref.book.benchmarks import read_benchmark
 from msref.book.build import digests
@@ -34,7 +34,7 @@ def measure(case, seconds):
     }
     if case["n_time"] < 30:
         timings["jax scan"] = timings["ours"]
-    return Row(
+    return Measurement(
         case,
         timings,
         notes={} if case["n_time"] < 30 else {"jax scan": "too slow"},
