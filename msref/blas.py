@@ -1,9 +1,9 @@
 """How many threads a matrix product takes.
 
 BLAS takes all cores by default, and its threads wait for each other busily.
-A product of a recurrent step is over in microseconds: on an idle machine two
-threads gain a third at best, and as soon as another process wants a core, one
-waits whole time slices for the other, which makes it 10 to 100 times slower.
+A product of a recurrent step is over in microseconds: two threads can gain
+little, and as soon as another process wants a core, one waits whole time
+slices for the other. Chapter 13 of the book times both.
 
 Importing msref changes nothing about that, since the process is the user's.
 The commands of msref take one thread, unless the environment says otherwise.
@@ -31,8 +31,8 @@ VARIABLES = (
 def threads(n: int) -> Iterator[None]:
     """Let BLAS take ``n`` threads until the block ends.
 
-    ``with msref.threads(1):`` around a training is the fastest where other
-    processes run, and never far from it. It holds for the whole process, and
+    ``with msref.threads(1):`` is for a training of small products where other
+    processes run. It holds for the whole process, and
     for every BLAS that is loaded by then.
 
     Raises

@@ -69,11 +69,10 @@ def tanh_into(a: Array, out: Array, xp: ModuleType = np) -> None:
     """Write the hyperbolic tangent of the real ``a`` to ``out``, maybe ``a``.
 
     NumPy has no vector code for tanh in float64: 1 - 2 / (1 + exp(2a)) takes
-    0.5 to 0.8 of its time, once there are enough numbers for a dozen calls
-    (our measurement; at 4096 numbers, as long). It is a difference from one,
-    off by 2 units in the last place of 1; so near zero, where that is much,
-    tanh is asked itself. What is left is an error of at most 64 units in the
-    last place.
+    less time, once there are enough numbers for a dozen calls (chapter 13 of
+    the book times it). It is a difference from one, off by 2 units in the
+    last place of 1; so near zero, where that is much, tanh is asked itself.
+    What is left is an error of at most 64 units in the last place.
 
     Callers silence the overflow of exp, as with ``sigmoid_in_place``.
     """

@@ -24,8 +24,8 @@ from msref.arrays import Array
 from msref.functional import flat
 
 ROWS = 512
-"""Holds times sequences in one product for a weight's gradient, about. One
-product per hold takes twice as long with 32 sequences, 50 times with one."""
+"""Holds times sequences in one product for a weight's gradient, about: with
+one product per hold, each would be too small for BLAS."""
 
 
 class Given:
@@ -44,7 +44,7 @@ class Given:
         to_itself: for each module, what it and slower ones give to it.
         written: for each module its value before the first step and at its
             ticks, (1 + n_ticks, n_batch, n_units). Arrays of their own:
-            products with columns of ``m`` take up to 1.7 times as long.
+            products with columns of ``m`` take longer.
     """
 
     def __init__(

@@ -197,7 +197,7 @@ class MultiScaleLMN:
         n_time, n_batch, _ = x.shape
         g, n_hid, block = self.n_modules, self.n_hid, self._blocks()
         # the first rows of a matrix are contiguous, its first columns are not:
-        # a small product with them takes up to three times as long
+        # a small product with them takes longer
         W_hm_T = xp.ascontiguousarray(params["W_hm"].T)
         bias = xp.concatenate([params["b_h"], params["b_m"]])
 

@@ -6,9 +6,8 @@ least; with more threads, or on a GPU, it is wall time.
 
 Memory that a process gives back costs a page fault per page when it is asked
 for again. On a virtual machine whose host takes free memory away, a fault can
-cost a hundred times what it does elsewhere: 2 to 4 ms for 2 MB instead of 0.1
-(our measurement), so that who is faster depends on who waited longer for his
-turn. So the process keeps what it has, for us and for all peers; ``fresh``
+cost many times what it does elsewhere, so that who is faster depends on who
+waited longer for his turn. So the process keeps what it has, for us and for all peers; ``fresh``
 leaves the allocator as a user's process has it.
 """
 

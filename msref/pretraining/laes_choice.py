@@ -145,10 +145,10 @@ def seconds(xi: Histories, n_pairs: int) -> dict[str, float]:
         m       4 p + 100, the vectors of a Krylov space
         and 4e-8 L n_in for each: the data are looked at, and the residual
 
-    Only their order matters. The constants were fitted to 12 measured sizes,
-    Ξ from (500, 2000) to (100000, 1000), and checked at 8 others: the route
-    chosen was the fastest at 6, and took 1.5 times as long at 2. Flat spectra
-    take two to five times as long as estimated, except by dense.
+    Only their order matters. The constants were fitted to the times of 12
+    sizes, Ξ from (500, 2000) to (100000, 1000); ``msref bench laes --scale
+    full`` holds the choice against the other routes at six sizes more. Flat
+    spectra take longer than estimated, except by dense.
     """
     n_rows, n_cols = xi.shape
     smaller, m = min(xi.shape), 4 * n_pairs + 100

@@ -26,8 +26,8 @@ ENTRIES = 2**21
 """Entries of the frames that are transformed together, about."""
 
 BUFFER = 2**20
-"""Entries of the largest temporary array of one product, about: 8 MiB. Ten
-times as much took up to 1.5 times as long, out of the cache."""
+"""Entries of the largest temporary array of one product, about: 8 MiB. Much
+more is out of the cache, and slower."""
 
 SPECTRA = 2**28
 """Bytes of spectra that are kept from one product to the next (256 MiB)."""
