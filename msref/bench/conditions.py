@@ -7,8 +7,8 @@ least; with more threads, or on a GPU, it is wall time.
 Memory that a process gives back costs a page fault per page when it is asked
 for again. On a virtual machine whose host takes free memory away, a fault can
 cost many times what it does elsewhere, so that who is faster depends on who
-waited longer for his turn. So the process keeps what it has, for us and for all peers; ``fresh``
-leaves the allocator as a user's process has it.
+waited longer for his turn. So the process keeps what it has, for us and for
+all peers; ``fresh`` leaves the allocator as a user's process has it.
 """
 
 from __future__ import annotations
