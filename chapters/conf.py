@@ -81,6 +81,17 @@ def _plain_signature(app, what, name, obj, options, told, returned):
     return None
 
 
+def _deal(app, env, docnames):
+    """Give each process as many chapters as the next.
+
+    Sphinx cuts the sorted names into one run per process, and the chapters
+    would all be in the first.
+    """
+    n = app.parallel
+    docnames[:] = [name for k in range(n) for name in docnames[k::n]]
+
+
 def setup(app):
+    app.connect("env-before-read-docs", _deal)
     app.connect("autodoc-process-signature", _plain_signature)
     app.connect("autodoc-process-docstring", _plain_docstrings)

@@ -286,7 +286,7 @@ def _sphinx(checkout: Checkout, place: Path, is_draft: bool) -> list[str]:
     told = place / "warnings.txt"
     command = [sys.executable, "-m", "sphinx", "-q", "-E", "-b", "html"]
     command += ["-c", str(checkout.chapters), "-w", str(told)]
-    command += ["-d", str(place / "doctrees")]
+    command += ["-d", str(place / "doctrees"), "-j", "auto"]
     if is_draft:
         command += ["-D", f"suppress_warnings={','.join(LEFT_OUT)}"]
     done = subprocess.run(

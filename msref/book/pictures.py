@@ -24,8 +24,8 @@ def small(path: Path) -> bytes:
     """
     before = path.read_bytes()
     with Image.open(io.BytesIO(before)) as picture:
-        alpha = picture.convert("RGBA").getchannel("A").tobytes()
-        if min(alpha) < 255:
+        alpha = picture.convert("RGBA").getchannel("A")
+        if alpha.getextrema() != (255, 255):
             return before
         paletted = picture.convert("RGB").quantize(
             N_COLOURS, dither=Image.Dither.NONE

@@ -12,7 +12,7 @@ import shlex
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +199,12 @@ def read_run(results: Path, name: str) -> Run:
             f"there is no run {name!r} in {results}, expected one of"
             f" {', '.join(have)}"
         )
+    return _run(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _run(path: Path, written: int) -> Run:
+    """Read a run once: many blocks show it, and its claims take time."""
     return Run(path.parent, files.read_json(path))
 
 

@@ -13,6 +13,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,14 @@ class Job:
     def fingerprint(self) -> str:
         """Digest of the function's source and of the settings."""
         text = json.dumps(self.recorded, sort_keys=True)
-        source = inspect.getsource(self.function)
+        source = _source(self.function)
         return hashlib.sha256((source + text).encode()).hexdigest()[:16]
+
+
+@cache
+def _source(function: Callable[..., Result]) -> str:
+    """Return its source, which hundreds of jobs of a paper share."""
+    return inspect.getsource(function)
 
 
 def generator(key: str, seed: int) -> np.random.Generator:
