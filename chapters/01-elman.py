@@ -81,9 +81,8 @@ with cells.drawing(
 # - $a_t$ and $h_t$ share their memory: $f$ overwrites $a_t$ with $h_t$. The way
 #   back does not need $a_t$, as we shall see.
 # - `tanh_into` is tanh. In large arrays of float64 it is computed as
-#   $1 - 2 / (1 + e^{2a})$, which takes half the time of NumPy's own (our
-#   measurement). Near zero, where that difference would lose digits, NumPy's is
-#   asked.
+#   $1 - 2 / (1 + e^{2a})$, which is faster ([chapter 13](13-speed.ipynb) times
+#   both). Near zero, where that difference would lose digits, NumPy's is asked.
 #
 # ```{source} msref.Elman.forward
 # :from: h = xp.empty(

@@ -174,9 +174,7 @@ with cells.drawing(
 # is known before the loop. So `da` holds these factors first, written for a span of
 # steps at once. That of the forget gate is $c_{t-1} \odot f \odot (1 - f)$, from
 # (3') and (2') together. In the loop one call multiplies three gates by
-# $\mathrm{d}c_t$, and then `da` holds what its name says. The layout of both passes
-# paid: those before, with the product of the inputs ahead of the loop as in
-# chapter 1, took up to a fifth longer (our measurement, 128 and 256 units).
+# $\mathrm{d}c_t$, and then `da` holds what its name says.
 #
 # Look at the line (3') for the memory. From $c_t$ to $c_{t-1}$ the gradient is
 # multiplied by $f$, entry by entry, and by nothing else. If $f$ is one, it

@@ -757,12 +757,12 @@ cells.Grid(
 )
 
 # %% [markdown]
-# The estimates have to be right in their order only. At eight sizes that the
-# constants were not fitted to, the route chosen was the fastest at six, and took 1.5
-# times as long as the fastest at two. Flat spectra, such as noise has, take two to five
-# times as long as estimated. Where $\Xi$ is large, so is the gain: for 64 directions of
-# 100 sequences, 100 frames of 28 numbers each, krylov takes less than a hundredth of
-# the processor time of an SVD of $\Xi$. [Chapter 13](13-speed.ipynb) has the figures.
+# The estimates have to be right in their order only. `msref bench laes` times all
+# routes at six sizes that the constants were not fitted to: the worst choice takes 1.5
+# times as long as the fastest route. Where $\Xi$ is large, so is the gain: for 64
+# directions of 100 sequences, 100 frames of 28 numbers each, krylov takes less than a
+# hundredth of the processor time of an SVD of $\Xi$.
+# [Chapter 13](13-speed.ipynb) has the figures.
 #
 # ### What it says of itself
 #

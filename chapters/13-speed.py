@@ -23,8 +23,13 @@ import codecs
 import inspect
 import json
 import math
+import os
 import resource
+import subprocess
+import sys
 import textwrap
+import time
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import numpy as np
@@ -317,10 +322,7 @@ grid_of(forward_tricks)
 # %% [markdown]
 # In float32 the fifth line is the same call twice. So how far its ratio is from one
 # says how far to trust the others. A ratio near one is a trick that gives nothing *at
-# this size, on this machine*. What all of them together gave was measured when the
-# passes were rewritten, beside the version before, at eight points, one thread: an LSTM
-# takes 1 to 17 % less time; a GRU, page faults aside, up to 9 % less, or as much; an
-# Elman network as much.
+# this size, on this machine*.
 #
 # ## Backward
 #
@@ -733,8 +735,8 @@ assert best(overall, "jax scan") < 0.72
 # be reached (the columns *limit*). What misses them is the rest: curves, and
 # multiplying and adding entry by entry. NumPy makes one pass over memory for each
 # operation. A compiler such as XLA can make one loop of all that belongs to a step,
-# and keep the numbers in registers meanwhile. So JAX is level with us at 128 units, and behind
-# where products rule, at 512.
+# and keep the numbers in registers meanwhile. So JAX is level with us at 128 units,
+# and behind where products rule, at 512.
 #
 # **One peer is faster:** PyTorch's fused LSTM in float32. It is the one cell and
 # precision that PyTorch hands to a library of its own kind, oneDNN. Why it gains
@@ -793,28 +795,32 @@ assert best(overall, "jax scan") < 0.72
 # :figures: growth
 # ```
 #
-# ### What was tried, and what it gave
+# ### What was tried
 #
-# From the logs of the rewriting. Each line was measured beside the version before it,
-# one thread, CPU time, on a machine where other work ran, so take ±15 % for granted.
+# What was faster beside the version before it was kept. The code of the other lines is
+# gone, so nobody can measure them again: take them as advice, not as evidence.
 #
-# | where | tried | gave | kept |
-# |---|---|---|---|
-# | multi-scale LMN | values of a module in an array of its own, spread over `y` once at the end | forward 88 → 57 ms at 784 × 32, together with contiguous weights | yes |
-# | | gradients of weights from a ring of 512 rows | 11.5 → 5.4 ms at 200 × 1 | yes |
-# | | all that was asked kept to the end, one product | 36 ms more at 784 × 32, page faults | no |
-# | | features on the leading axis | sums cheaper, turning `dy` and `y` dearer: nothing | no |
-# | LMN | products with $W_{mh}$ and $W_{mm}$ as one | 0.91 to 0.95 of the time | yes |
-# | BRC | the way back as a linear recurrence | 0.7 to 0.8 of the time | yes |
-# | BRC, nBRC | $a = 2\sigma(2u)$, with both gates by one exp | forward 79 → 52 ms, not 64; `msref verify nbrc` said FAIL | no |
-# | DuRNN | forward a span at a time | no faster; less memory | yes |
-# | | input, bias and state as one row | copies ate it | no |
-# | linear recurrence | a block turned in the cache, not while reading | 16 → 7 to 11 ms an array | yes |
-# | | chunks joined by the same scan | 58 → 47 ms | yes |
-# | | Blelloch's recursion | 78 to 105 ms | no |
-# | | products of all $a_t$, and a division | NaN | no |
-# | LAES | a bound instead of a second search | 0.27 of 0.73 s less | yes |
-# | | complex products as real ones | slower | no |
+# | where | tried | kept |
+# |---|---|---|
+# | LSTM, GRU | one product per gate for $h$, 1 and $x$ together | yes |
+# | | sign of the logistic gates in their weights | yes |
+# | | each gate in an array of its own | no, equal |
+# | | one exp for all four gates of an LSTM | no, loses digits near zero |
+# | all | the tape as one block of memory | no, slower where other jobs run |
+# | multi-scale LMN | values of a module in an array of its own, spread over `y` once at the end | yes |
+# | | gradients of weights from a ring of 512 rows | yes |
+# | | all that was asked kept to the end, one product | no, page faults |
+# | | features on the leading axis | no, turning `dy` and `y` costs what it gains |
+# | LMN | products with $W_{mh}$ and $W_{mm}$ as one | yes |
+# | BRC | the way back as a linear recurrence | yes |
+# | BRC, nBRC | $a = 2\sigma(2u)$, with both gates by one exp | no, `msref verify nbrc` said FAIL |
+# | DuRNN | forward a span at a time | yes, for its memory |
+# | linear recurrence | a block turned in the cache, not while reading | yes |
+# | | chunks joined by the same scan | yes |
+# | | Blelloch's recursion | no, slower |
+# | | products of all $a_t$, and a division | no, NaN |
+# | LAES | a bound instead of a second search | yes |
+# | | complex products as real ones | no, slower |
 #
 # The line with FAIL is what this book is about. The specification says $a = 1 +
 # \tanh u$. The faster $2\sigma(2u)$ is the same number. Where $\tanh u$ is close to
@@ -868,11 +874,9 @@ cells.Grid(
 
 # %% [markdown]
 # The arithmetic is the same in both lines. How dear a fault is depends on what lies
-# below the system. On a virtual machine whose host takes free memory away, the first
-# touch of 2 MB was seen to cost 2 to 4 ms, and a second touch 0.1 ms. Then who is
-# faster depends on who waited longer for his turn: the host takes back what one job
-# has dropped while another runs. Times taken like that were up to twice as long,
-# ours and our peers' alike.
+# below the system. On a virtual machine whose host takes free memory away, it can cost
+# many times what it does elsewhere. Then who is faster depends on who waited longer
+# for his turn: the host takes back what one job has dropped while another runs.
 #
 # So `msref bench` keeps what the process has, for all of them, and says so;
 # `--memory fresh` measures the other way.
@@ -891,24 +895,57 @@ cells.Grid(
 #
 # ### Two threads
 #
-# A product of a step takes a tenth of a millisecond. BLAS splits it between all
-# cores, and its threads wait for each other *busily*. If another process wants a
-# core, one thread waits whole time slices for a partner that is not running. It does
-# so at every step. Measured on two cores where many other processes ran, wall time of
-# one product $h W$, $n_\text{hid} \to 4 n_\text{hid}$:
-#
-# | sequences | units | precision | one thread | two threads | times as long |
-# |---|---|---|---|---|---|
-# | 1 | 32 | float32 | 0.9 µs | 0.9 µs | 1.0 |
-# | 32 | 128 | float32 | 1.26 ms | 45 ms | 36 |
-# | 32 | 128 | float64 | 2.1 ms | 64 ms | 31 |
-# | 16 | 512 | float32 | 8.3 ms | 67 ms | 8.2 |
-# | 64 | 1024 | float64 | 200 ms | 217 ms | 1.08 |
-#
-# (The load stretches both columns; the last one is what the second thread adds.) In a
-# quiet window two threads took 0.6 to 0.8 of the time at 128 units and more. So a
-# third can be won, and a factor of ten and more be lost, and who else wants a core is
-# not ours to know.
+# BLAS splits a product between all cores, and its threads wait for each other
+# *busily*. If another process wants a core, one thread waits whole time slices for a
+# partner that is not running. It does so at every step. Here is one product of a step,
+# alone and beside one process per core that wants all of it, in wall time:
+
+
+# %%
+@contextmanager
+def company(n_processes):
+    """Keep cores busy until the block ends."""
+    busy = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(busy) for _ in range(n_processes)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+h = np.random.default_rng(0).standard_normal((32, 128)).astype("float32")
+W = np.random.default_rng(1).standard_normal((128, 512)).astype("float32")
+
+
+def hundred():
+    for _ in range(100):
+        h @ W
+
+
+def wall(n_threads):
+    """Return the median for one product, in µs."""
+    with msref.threads(n_threads):
+        clock = time.perf_counter
+        found = interleaved({"": hundred}, seconds=0.3, clock=clock)
+    return 1e6 * found[""].median / 100
+
+
+beside = {"nothing": 0, "a process per core": os.cpu_count() or 1}
+rows = []
+for name, n_processes in beside.items():
+    with company(n_processes):
+        rows.append((name, wall(1), wall(2)))
+cells.Grid(
+    ("beside it", "one thread, µs", "two threads, µs", "times as long"),
+    [(name, one, two, two / one) for name, one, two in rows],
+)
+
+# %% [markdown]
+# With company, one thread gets its share of the machine and no more, so its times
+# grow too. The last column is what the second thread adds. Who else wants a core is not
+# ours to know.
 #
 # The smaller cases of the first suite, two threads for all, in wall time:
 #

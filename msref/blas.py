@@ -32,8 +32,8 @@ def threads(n: int) -> Iterator[None]:
     """Let BLAS take ``n`` threads until the block ends.
 
     ``with msref.threads(1):`` is for a training of small products where other
-    processes run. It holds for the whole process, and
-    for every BLAS that is loaded by then.
+    processes run. It holds for the whole process, and for every BLAS that is
+    loaded by then.
 
     Raises
         TypeError, ValueError: ``n`` is no number of threads.
