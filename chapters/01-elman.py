@@ -80,7 +80,7 @@ with cells.drawing(
 # - Only $h_{t-1} W_{hh}$ is left in the loop. All steps write it to one buffer.
 # - $a_t$ and $h_t$ share their memory: $f$ overwrites $a_t$ with $h_t$. The way
 #   back does not need $a_t$, as we shall see.
-# - `tanh_into` is tanh. In large arrays of float64 it is computed as
+# - `f` is `tanh_into`, or a ReLU. In large arrays of float64 tanh is computed as
 #   $1 - 2 / (1 + e^{2a})$, which is faster ([chapter 13](13-speed.ipynb) times
 #   both). Near zero, where that difference would lose digits, NumPy's is asked.
 #

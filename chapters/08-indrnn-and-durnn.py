@@ -140,14 +140,15 @@ y_elman, _, _ = msref.Elman(3, 5, activation="relu").forward(
 print("largest difference:", np.abs(y - y_elman).max())
 
 # %% [markdown]
-# `forward` has even less to do in its loop than Elman's. $x_t W_{xh}$ of all
-# steps is one product, as before. What is left is a product of numbers, an
-# addition and a comparison per unit and step: no matrix at all. $f$ overwrites
-# $a_t$.
+# `forward` has even less to do in its loop than Elman's: a product of numbers, an
+# addition and a comparison per unit and step, no matrix at all. So little that
+# fetching $a_t$ from memory would be a good part of it. $x_t W_{xh}$ is therefore
+# one product for a *span* of steps, and the loop finds it in the cache. $f$
+# overwrites $a_t$.
 #
 # ```{source} msref.IndRNN.forward
 # :from: # tiled
-# :to: xp.maximum(h_t
+# :to: f(h_t, h_t)
 # ```
 #
 # ### Backward
@@ -170,7 +171,7 @@ print("largest difference:", np.abs(y - y_elman).max())
 # \end{align*}
 # +++
 # ```{source} msref.IndRNN.backward
-# :from: da = ACTIVATIONS
+# :from: for start, stop in spans
 # :to: xp.multiply(w_hh, da_t, out=dh)
 # ```
 # :::
@@ -187,7 +188,8 @@ print("largest difference:", np.abs(y - y_elman).max())
 # \end{align*}
 # +++
 # ```{source} msref.IndRNN.backward
-# :from: dw_hh =
+# :from: da_s = flat
+# :to: dx[s] = da[s]
 # ```
 # :::
 #
@@ -341,7 +343,7 @@ with cells.drawing(
 #
 # ```{source} msref.DuRNN.forward
 # :from: for start, stop in
-# :to: f(l_t)
+# :to: axis=-1, out=y
 # ```
 #
 # ### Backward
@@ -416,7 +418,7 @@ with cells.drawing(
 # \end{align*}
 # +++
 # ```{source} msref.DuRNN.backward
-# :from: da_s[start:stop] = f_prime
+# :from: if self.output != "long"
 # :to: dx[start:stop] += back
 # ```
 # :::

@@ -99,6 +99,21 @@ def relu(a: Array, xp: ModuleType = np) -> Array:
     return xp.where(xp.real(a) <= 0, 0.0, a)  # type: ignore[no-any-return]
 
 
+def activation_into(
+    activation: str, like: Array, xp: ModuleType = np
+) -> Callable[[Array, Array], object]:
+    """Return ``f(a, out)``: it writes "tanh" or "relu" to ``out``, maybe ``a``.
+
+    Its arrays have the shape and dtype of ``like``. Callers silence the
+    overflow of exp, as with ``tanh_into``.
+    """
+    if activation == "tanh":
+        return lambda a, out: tanh_into(a, out, xp)
+    # zeros, not 0.0: NumPy has vector code for the larger of two arrays only
+    zeros = xp.zeros_like(like)
+    return lambda a, out: xp.maximum(a, zeros, out=out)
+
+
 def d_relu(y: Array) -> Array:
     """Return the derivative of the ReLU at output ``y``: 1 where y > 0."""
     return (y > 0).astype(y.dtype)
@@ -200,15 +215,21 @@ def joined(params: Arrays, gates: str, xp: ModuleType = np) -> Array:
 IN_CACHE = 16384
 """Numbers of an array that a few of its kind leave room for in the cache."""
 
+OF_PRODUCTS = 262144
+"""Numbers of an array of a span that has matrix products of its own."""
 
-def spans(n_time: int, size: int) -> Iterator[tuple[int, int]]:
+
+def spans(
+    n_time: int, size: int, *, has_products: bool = False
+) -> Iterator[tuple[int, int]]:
     """Cut time into spans, the last first: where each starts, where it stops.
 
     What backward needs at all steps is computed a span at a time: in fewer
     calls than step by step, and without temporaries as long as the sequence.
-    ``size`` is the count of numbers at one step.
+    ``size`` is the count of numbers at one step. A span is longer if there is
+    a matrix product for each.
     """
-    n_steps = max(1, IN_CACHE // size)
+    n_steps = max(1, (OF_PRODUCTS if has_products else IN_CACHE) // size)
     for stop in range(n_time, 0, -n_steps):
         yield max(0, stop - n_steps), stop
 

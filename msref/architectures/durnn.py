@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +18,13 @@ from msref.architectures.base import (
 from msref.arrays import Array, Arrays
 from msref.functional import (
     ACTIVATIONS,
+    activation_into,
     flat,
     glorot_uniform,
     orthogonal,
     sigmoid,
     sigmoid_in_place,
     spans,
-    tanh_into,
 )
 
 SELECTIONS = ("gate", "open", "none")
@@ -243,7 +241,7 @@ class DuRNN:
         """Run over a sequence; ``s``, ``l`` hold a_s, a_l until f does."""
         xp, state = check_forward(self, params, x, state)
         n_time, n_batch, _ = x.shape
-        p, f = params, self._in_place(xp)
+        p = params
 
         s = xp.empty((n_time + 1, n_batch, self.n_short), x.dtype)
         v = xp.empty((n_time, n_batch, self.n_long), x.dtype)
@@ -255,33 +253,43 @@ class DuRNN:
             tape["q"] = xp.empty_like(v)
         # tiled: a vector would be spread over the batch at every step
         w_ll = xp.tile(p["w_ll"], (n_batch, 1))
-        fed_back = xp.empty_like(w_ll)
+        from_s, from_l = xp.empty_like(s[0]), xp.empty_like(w_ll)
+        f_s = activation_into(self.activation, s[0], xp)
+        f_l = activation_into(self.activation, l[0], xp)
+        y = {"short": s[1:], "long": l[1:]}.get(self.output)  # (8)
+        if y is None:
+            y = xp.empty((n_time, n_batch, self.n_out), x.dtype)
         with np.errstate(over="ignore"):
             # a span of steps at a time: nothing but the tape is as long as
             # the sequence
-            for start, stop in reversed([*spans(n_time, w_ll.size)]):
+            for start, stop in reversed(
+                [*spans(n_time, w_ll.size, has_products=True)]
+            ):
                 now = {name: array[start:stop] for name, array in tape.items()}
                 xp.dot(flat(now["x"]), p["W_xs"], out=flat(now["s"]))  # (1)
                 now["s"] += p["b_s"]  # (1)
                 for t in range(start, stop):
                     s_t = s[t + 1]
-                    s_t += xp.dot(s[t], p["W_ss"])  # (1)
-                    f(s_t)  # (2)
+                    xp.dot(s[t], p["W_ss"], out=from_s)  # (1)
+                    s_t += from_s  # (1)
+                    f_s(s_t, s_t)  # (2)
                 self._read(p, "v", now, xp)  # (5)
-                now["l"][...] = now["v"]
                 if self.selection == "gate":
                     self._read(p, "q", now, xp)  # (3)
                     sigmoid_in_place(now["q"], xp)  # (4)
-                    now["l"] *= now["q"]  # (6)
+                    xp.multiply(now["v"], now["q"], out=now["l"])  # (6)
+                else:
+                    now["l"][...] = now["v"]  # (6)
                 for t in range(start, stop):
                     l_t = l[t + 1]
-                    xp.multiply(w_ll, l[t], out=fed_back)
-                    l_t += fed_back  # (6)
-                    f(l_t)  # (7)
+                    xp.multiply(w_ll, l[t], out=from_l)
+                    l_t += from_l  # (6)
+                    f_l(l_t, l_t)  # (7)
+                if self.output == "both":
+                    xp.concatenate(
+                        [now["s"], now["l"]], axis=-1, out=y[start:stop]
+                    )  # (8)
 
-        y = {"short": s[1:], "long": l[1:]}.get(self.output)  # (8)
-        if y is None:
-            y = xp.concatenate([s[1:], l[1:]], axis=-1)  # (8)
         return y, {"s": s[-1].copy(), "l": l[-1].copy()}, tape
 
     def backward(
@@ -303,7 +311,7 @@ class DuRNN:
             adjoints |= {"v": xp.empty_like(v), "a_q": xp.empty_like(v)}
         dx = xp.empty(x.shape, x.dtype)
         ds, dl = dstate["s"], dstate["l"]
-        for start, stop in spans(len(dy), w_ll.size):
+        for start, stop in spans(len(dy), w_ll.size, has_products=True):
             da_l[start:stop] = f_prime(tape["l"][start:stop])  # (7')
             for t in reversed(range(start, stop)):
                 if self.output != "short":
@@ -319,11 +327,11 @@ class DuRNN:
                 xp.multiply(now["v"], v[start:stop], out=now["a_q"])  # (6')
                 now["a_q"] *= 1.0 - q  # (4')
             dx[start:stop], ds_all = self._read_back(p, now, xp)  # (5') (3')
+            if self.output != "long":
+                ds_all += dy[start:stop, :, : self.n_short]  # (8')
             da_s[start:stop] = f_prime(s[start:stop])  # (2')
             for t in reversed(range(start, stop)):
                 ds += ds_all[t - start]
-                if self.output != "long":
-                    ds += dy[t][:, : self.n_short]  # (8')
                 da_t = da_s[t]
                 da_t *= ds  # (2')
                 xp.dot(da_t, W_ss_T, out=ds)  # (1')
@@ -374,9 +382,3 @@ class DuRNN:
         if ds is None:
             ds = xp.zeros((len(dv), self.n_short), dv.dtype)
         return dx.reshape(*shape, -1), ds.reshape(*shape, -1)
-
-    def _in_place(self, xp: ModuleType) -> Callable[[Array], Any]:
-        """Return f, overwriting its argument."""
-        if self.activation == "tanh":
-            return lambda a: tanh_into(a, a, xp)
-        return lambda a: xp.maximum(a, 0.0, out=a)

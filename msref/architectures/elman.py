@@ -18,11 +18,11 @@ from msref.architectures.base import (
 from msref.arrays import Array, Arrays
 from msref.functional import (
     ACTIVATIONS,
+    activation_into,
     flat,
     glorot_uniform,
     orthogonal,
     spans,
-    tanh_into,
     with_one,
 )
 
@@ -147,15 +147,13 @@ class Elman:
         W_x = xp.concatenate([params["b_h"][None], params["W_xh"]])
         xp.dot(with_one(x, xp), W_x, out=flat(a))  # (1), all steps
         from_h = xp.empty_like(h[0])
+        f = activation_into(self.activation, h[0], xp)
         with np.errstate(over="ignore"):
             for t in range(n_time):
                 a_t = a[t]
                 xp.dot(h[t], W_hh, out=from_h)  # (1)
                 a_t += from_h  # (1)
-                if self.activation == "tanh":
-                    tanh_into(a_t, h[t + 1], xp)  # (2)
-                else:
-                    xp.maximum(a_t, 0.0, out=h[t + 1])  # (2)
+                f(a_t, h[t + 1])  # (2)
 
         y = h[1:]
         tape = {"x": x, "h": y, "h_prev": h[:-1]}

@@ -16,7 +16,12 @@ from msref.architectures.base import (
     check_sizes,
 )
 from msref.arrays import Array, Arrays
-from msref.functional import ACTIVATIONS, flat, tanh_into
+from msref.functional import (
+    ACTIVATIONS,
+    activation_into,
+    flat,
+    spans,
+)
 
 
 @dataclass(frozen=True)
@@ -181,21 +186,24 @@ class IndRNN:
 
         h = xp.empty((n_time + 1, n_batch, self.n_hid), x.dtype)
         h[0] = state["h"]
-        if self.mixes:
-            xp.dot(flat(x), params["W_xh"], out=flat(h[1:]))  # (1), all steps
-            h[1:] += params["b_h"]  # (1)
-        else:
-            h[1:] = x
         fed_back = xp.empty_like(w_hh)
+        f = activation_into(self.activation, w_hh, xp)
         with np.errstate(over="ignore"):
-            for t in range(n_time):
-                h_t = h[t + 1]
-                xp.multiply(w_hh, h[t], out=fed_back)
-                h_t += fed_back  # (1)
-                if self.activation == "tanh":
-                    tanh_into(h_t, h_t, xp)  # (2)
+            # a span of steps at a time: (2) finds (1) in the cache
+            for start, stop in reversed(
+                [*spans(n_time, w_hh.size, has_products=True)]
+            ):
+                a = h[start + 1 : stop + 1]
+                if self.mixes:
+                    xp.dot(flat(x[start:stop]), params["W_xh"], out=flat(a))
+                    a += params["b_h"]  # (1)
                 else:
-                    xp.maximum(h_t, 0.0, out=h_t)  # (2)
+                    a[...] = x[start:stop]
+                for t in range(start, stop):
+                    h_t = h[t + 1]
+                    xp.multiply(w_hh, h[t], out=fed_back)
+                    h_t += fed_back  # (1)
+                    f(h_t, h_t)  # (2)
 
         tape = {"x": x, "h": h[1:], "h_prev": h[:-1]}
         return h[1:], {"h": h[-1].copy()}, tape
@@ -211,25 +219,27 @@ class IndRNN:
         xp, dstate = check_backward(self, tape, dy, dstate)
         x, h, h_prev = tape["x"], tape["h"], tape["h_prev"]
         w_hh = xp.tile(params["w_hh"], (x.shape[1], 1))
+        derivative = ACTIVATIONS[self.activation].derivative
 
-        da = ACTIVATIONS[self.activation].derivative(h)  # f'(a_t), all steps
+        da = xp.empty(h.shape, h.dtype)
+        dx = xp.empty(x.shape, x.dtype)
+        grads = {name: xp.zeros_like(p) for name, p in params.items()}
         dh = dstate["h"]
-        for t in reversed(range(len(dy))):
-            da_t = da[t]
-            dh += dy[t]
-            da_t *= dh  # (2')
-            xp.multiply(w_hh, da_t, out=dh)  # (1')
-
-        dw_hh = xp.einsum("ij,ij->j", flat(da), flat(h_prev))  # (1')
-        if not self.mixes:
-            return Gradients({"w_hh": dw_hh}, da.copy(), {"h": dh}, {"a": da})
-        return Gradients(
-            params={
-                "W_xh": flat(x).T @ flat(da),  # (1')
-                "w_hh": dw_hh,
-                "b_h": flat(da).sum(0),  # (1')
-            },
-            x=(flat(da) @ params["W_xh"].T).reshape(x.shape),  # (1')
-            state={"h": dh},
-            adjoints={"a": da},
-        )
+        # sums over a span of steps, while it is in the cache
+        for start, stop in spans(len(dy), dh.size, has_products=True):
+            s = slice(start, stop)
+            da[s] = derivative(h[s])  # f'(a_t)
+            for t in reversed(range(start, stop)):
+                da_t = da[t]
+                dh += dy[t]
+                da_t *= dh  # (2')
+                xp.multiply(w_hh, da_t, out=dh)  # (1')
+            da_s = flat(da[s])
+            grads["w_hh"] += xp.einsum("ijk,ijk->k", da[s], h_prev[s])  # (1')
+            if self.mixes:
+                grads["W_xh"] += flat(x[s]).T @ da_s  # (1')
+                grads["b_h"] += da_s.sum(0)  # (1')
+                xp.dot(da_s, params["W_xh"].T, out=flat(dx[s]))  # (1')
+            else:
+                dx[s] = da[s]
+        return Gradients(grads, dx, {"h": dh}, {"a": da})

@@ -37,7 +37,8 @@ def test_how_time_is_cut_into_spans_does_not_matter(arch, steps, monkeypatch):
     params, x, state, dy, dstate = point(arch, 7, 2)
     tape = arch.forward(params, x, state)[2]
     whole = arch.backward(params, tape, dy, dstate)
-    monkeypatch.setattr(functional, "IN_CACHE", steps * 2 * arch.n_hid)
+    for name in ("IN_CACHE", "OF_PRODUCTS"):
+        monkeypatch.setattr(functional, name, steps * 2 * arch.n_hid)
     cut = arch.backward(params, tape, dy, dstate)
     np.testing.assert_array_equal(cut.x, whole.x)
     for got, expected in (

@@ -16,6 +16,7 @@ from msref.architectures import (
     NBRC,
     ClockworkRNN,
     DuRNN,
+    IndRNN,
     MultiScaleLMN,
     holds,
 )
@@ -27,6 +28,8 @@ SPANNED = [
     DuRNN(2, 3, 2, "tanh"),
     DuRNN(2, 3, 2, selection="open", output="long"),
     DuRNN(2, 2, 3, selection="none"),
+    IndRNN(2, 3),
+    IndRNN(3, 3, "tanh", mixes=False),
 ]
 
 
@@ -60,7 +63,7 @@ def assert_same(one, other):
 @pytest.mark.parametrize("size", [1, 13, 25])
 def test_spans_of_time(arch, size):
     whole = gradients(arch, 11)
-    with patch.object(functional, "IN_CACHE", size):
+    with patch.multiple(functional, IN_CACHE=size, OF_PRODUCTS=size):
         assert_same(gradients(arch, 11), whole)
 
 

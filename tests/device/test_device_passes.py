@@ -182,7 +182,8 @@ EXAMPLES = [arch for entry in REGISTRY.values() for arch in entry.examples]
 
 @pytest.mark.parametrize("arch", EXAMPLES, ids=repr)
 def test_nothing_goes_across_at_a_time_step(arch, monkeypatch):
-    monkeypatch.setattr(functional, "IN_CACHE", 1)  # nor once for each span
+    for name in ("IN_CACHE", "OF_PRODUCTS"):
+        monkeypatch.setattr(functional, name, 1)  # nor once for each span
     with guard.on_a_device():
         few, many = (traffic_of(Case(arch, n, 3, 0)) for n in (4, 40))
     assert few == many
