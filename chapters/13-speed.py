@@ -898,7 +898,8 @@ cells.Grid(
 # BLAS splits a product between all cores, and its threads wait for each other
 # *busily*. If another process wants a core, one thread waits whole time slices for a
 # partner that is not running. It does so at every step. Here is one product of a step,
-# alone and beside one process per core that wants all of it, in wall time:
+# beside what runs on this machine anyway, and beside one process more per core that
+# wants all of it, in wall time:
 
 
 # %%
@@ -932,7 +933,7 @@ def wall(n_threads):
     return 1e6 * found[""].median / 100
 
 
-beside = {"nothing": 0, "a process per core": os.cpu_count() or 1}
+beside = {"what runs anyway": 0, "a process per core": os.cpu_count() or 1}
 rows = []
 for name, n_processes in beside.items():
     with company(n_processes):
