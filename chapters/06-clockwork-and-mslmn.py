@@ -271,7 +271,7 @@ cells.Grid(heads, rows)
 # due (`finish`): they belong to the state before it.
 # +++
 # ```{source} msref.architectures.holds.Asked.sent_back
-# :from: q = self._hold
+# :from: q, sums = self._hold
 # :to: back: Array
 # ```
 # :::
@@ -434,7 +434,7 @@ cells.Shown(
 # +++
 # ```{source} msref.MultiScaleLMN.backward
 # :from: for t in reversed
-# :to: dm[:, block[i]] += back
+# :to: dm_i += back
 # ```
 # :::
 #
@@ -451,7 +451,7 @@ cells.Shown(
 #
 # ```{source} msref.MultiScaleLMN.backward
 # :from: grads = {
-# :to: grads["W_hm"][:, block[i]]
+# :to: grads["b_m"][block[i]]
 # ```
 #
 # `detached` is an option of the authors' code called p-detach: at some steps

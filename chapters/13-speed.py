@@ -814,7 +814,9 @@ assert best(overall, "jax scan") < 0.72
 # | LMN | products with $W_{mh}$ and $W_{mm}$ as one | yes |
 # | BRC | the way back as a linear recurrence | yes |
 # | BRC, nBRC | $a = 2\sigma(2u)$, with both gates by one exp | no, `msref verify nbrc` said FAIL |
-# | DuRNN | forward a span at a time | yes, for its memory |
+# | IndRNN, DuRNN | products and sums a span of steps at a time | yes |
+# | BRC, multi-scale LMN | the same | no, equal |
+# | ReLU | the larger of two arrays, not of an array and 0 | yes |
 # | linear recurrence | a block turned in the cache, not while reading | yes |
 # | | chunks joined by the same scan | yes |
 # | | Blelloch's recursion | no, slower |

@@ -161,13 +161,13 @@ class Asked:
 
         Where several modules tick, the fastest comes first.
         """
-        q = self._hold(i, t)
-        sent = self._slot(i, t)
+        q, sums = self._hold(i, t), self.sums[i]
+        sent = sums[(k := q % len(sums))]
         if i:
             halves = self.sums[i - 1]
-            one, two = halves[(k := 2 * q % len(halves))], halves[k + 1]
+            one, two = halves[(j := 2 * q % len(halves))], halves[j + 1]
             self.xp.add(one, two, out=sent[:, : one.shape[1]])
-        if q % len(self.sums[i]) == 0:
+        if k == 0:
             self._learn(i, t)
         back: Array = self.xp.dot(sent, self.W_T[i])
         return back

@@ -199,6 +199,7 @@ class MultiScaleLMN:
         # the first rows of a matrix are contiguous, its first columns are not:
         # a small product with them takes longer
         W_hm_T = xp.ascontiguousarray(params["W_hm"].T)
+        W_hm = [W_hm_T[: n * self.n_mem].T for n in range(g + 1)]
         bias = xp.concatenate([params["b_h"], params["b_m"]])
 
         h = xp.empty((n_time, n_batch, n_hid), x.dtype)
@@ -215,7 +216,7 @@ class MultiScaleLMN:
                 h_t = h[t]
                 h_t += given.at_every_step  # (1)
                 tanh_into(h_t, h_t, xp)  # (2)
-                a_m = xp.dot(h_t, W_hm_T[: active * self.n_mem].T)  # (3)
+                a_m = xp.dot(h_t, W_hm[active])  # (3)
                 for i in reversed(range(active)):
                     m_i = given.slot(i)
                     xp.add(a_m[:, block[i]], given.to_itself[i], out=m_i)  # (3)
@@ -252,26 +253,29 @@ class MultiScaleLMN:
         xp.subtract(1.0, da, out=da)  # (2'), all steps
         da_m = xp.zeros(m_prev.shape, dy.dtype)
         dm = dstate["m"]
+        # views are made once: in a loop each costs as much as a small sum
+        of_module = [dm[:, units] for units in block]
+        of_first = [dm[:, : n * self.n_mem] for n in range(self.n_modules + 1)]
+        to_first = [W_hm_T[: n * self.n_mem] for n in range(self.n_modules + 1)]
         asked = Asked(clock, self._readers(params, xp), m_prev, t0, xp)
         active = clock.schedule(t0, len(dy))
         for t in reversed(range(len(dy))):
-            da_t, n = da[t], active[t] * self.n_mem
+            da_t, dm_t = da[t], of_first[active[t]]
             if self.output == "memory":
                 dm += dy[t]  # (5')
-            for i in range(active[t]):
-                dm_i = dm[:, block[i]]
+            for i, dm_i in enumerate(of_module[: active[t]]):
                 dm_i += asked.sent_back(i, t)  # (1') (3')
                 asked.by_itself(i, t, dm_i)  # (3')
-            da_m[t][:, :n] = dm[:, :n]  # (4')
-            dh = xp.dot(dm[:, :n], W_hm_T[:n])  # (3')
-            dm[:, :n] = 0.0  # (4')
+            da_m[t, :, : dm_t.shape[1]] = dm_t  # (4')
+            dh = xp.dot(dm_t, to_first[active[t]])  # (3')
+            dm_t[...] = 0.0  # (4')
             if self.output == "hidden":
                 dh += dy[t]  # (5')
             da_t *= dh  # (2')
             cut = detached is not None and detached[t]
             asked.by_all(t, 0.0 if cut else da_t)  # (1')
-        for i, back in enumerate(asked.finish()):
-            dm[:, block[i]] += back  # (1') (3')
+        for dm_i, back in zip(of_module, asked.finish(), strict=True):
+            dm_i += back  # (1') (3')
 
         grads = {
             "W_xh": flat(x).T @ flat(da),  # (1')
@@ -279,13 +283,14 @@ class MultiScaleLMN:
             "b_h": flat(da).sum(0),  # (1')
             "W_hm": xp.zeros_like(params["W_hm"]),
             "W_mm": xp.zeros_like(params["W_mm"]),
-            "b_m": flat(da_m).sum(0),  # (3')
+            "b_m": xp.zeros_like(params["b_m"]),
         }
         for i, dW in enumerate(asked.dW):
             grads["W_mm"][block[i], : block[i].stop] = dW[:, n_hid:]  # (3')
             ticks = clock.ticks(i, t0)
             written = flat(da_m[ticks, :, block[i]])
             grads["W_hm"][:, block[i]] = flat(h[ticks]).T @ written  # (3')
+            grads["b_m"][block[i]] = written.sum(0)  # (3')
         if detached is not None and detached.any():
             steps = xp.asarray(np.flatnonzero(detached))
             alone = flat(m_prev[steps]).T @ flat(da[steps])
