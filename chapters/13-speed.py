@@ -590,13 +590,17 @@ cells.Grid(
 )
 
 # %% tags=["remove-input"]
-assert not any(verdicts["recurrent"] + verdicts["cells"])
+of_passes = TOLD[0]["goals"] + TOLD[1]["goals"]
+reached = [goal["text"] for goal in of_passes if goal["holds"]]
+assert len(reached) == 1
+assert reached[0].startswith("IndRNN / torch eager")
 assert all(verdicts["laes"])
 
 # %% [markdown]
 # All goals of the closed form are reached. There a better algorithm was to be found.
-# All goals of the passes are missed. There everybody has the same algorithm, step by
-# step, and what decides is how well the steps are compiled.
+# The goals of the passes are missed, except one, an IndRNN against eager PyTorch. There
+# everybody has the same algorithm, step by step, and what decides is how well the steps
+# are compiled.
 #
 # ### Elman, LSTM, GRU
 #
@@ -810,6 +814,7 @@ assert best(overall, "jax scan") < 0.72
 # | multi-scale LMN | values of a module in an array of its own, spread over `y` once at the end | yes |
 # | | gradients of weights from a ring of 512 rows | yes |
 # | | all that was asked kept to the end, one product | no, page faults |
+# | | matrices of small products copied, so that none is transposed | yes |
 # | | features on the leading axis | no, turning `dy` and `y` costs what it gains |
 # | LMN | products with $W_{mh}$ and $W_{mm}$ as one | yes |
 # | BRC | the way back as a linear recurrence | yes |

@@ -59,7 +59,6 @@ class Given:
     ) -> None:
         n, (n_batch, _) = len(W[0]), m.shape
         self.clock, self.W, self.xp, self.t0 = clock, W, xp, t0
-        self.n_written = [0] * len(W)
         # sums[i]: what modules i and slower give to those that read i
         self.sums = [xp.empty((n_batch, w.shape[1]), m.dtype) for w in W]
         # views are made once: in a loop each costs as much as a small sum
@@ -74,14 +73,13 @@ class Given:
             n_ticks = len(range(n_time)[clock.ticks(i, t0)])
             self.written.append(xp.empty((1 + n_ticks, n_batch, n), m.dtype))
             self.written[i][0] = m[:, i * n : (i + 1) * n]
+        self.to_write = [iter(written[1:]) for written in self.written]
         for i in reversed(range(len(W))):
             self.renew(i, self.written[i][0])
 
     def slot(self, i: int) -> Array:
         """Return where module i's next value is written."""
-        self.n_written[i] += 1
-        slot: Array = self.written[i][self.n_written[i]]
-        return slot
+        return next(self.to_write[i])
 
     def renew(self, i: int, m_i: Array) -> None:
         """Multiply out what module i gives, now that it is m_i.
@@ -133,7 +131,9 @@ class Asked:
         self.shift = [clock.first + i for i in range(len(W))]
         self.fastest = clock.period(0)
         self.n_units, self.n_always = n, W[0].shape[1] - n
-        self.W_T, self.dW = [w.T for w in W], [xp.zeros_like(w) for w in W]
+        # transposed in memory: small products take less time
+        self.W_T = [xp.ascontiguousarray(w.T) for w in W]
+        self.dW = [xp.zeros_like(w) for w in W]
         # sums[i][q % len]: asked in hold q of module i. The length is even,
         # so two holds that make up one of module i + 1 are neighbours; with
         # four, a new one can be begun before the last two are added.
@@ -143,10 +143,14 @@ class Asked:
             most = min(ROWS // n_batch, last - first + 3)
             n_holds = max(most - most % 2, 4)
             self.sums.append(xp.zeros((n_holds, n_batch, w.shape[1]), w.dtype))
+        # views are made once, as in Given: whose columns these are
+        self.of_all = self.sums[0][..., : self.n_always]
+        self.of_itself = [sums[..., -n:] for sums in self.sums]
+        self.of_faster = [sums[..., :-n] for sums in self.sums]
 
     def by_all(self, t: int, da: Array | float) -> None:
         """Add what those ask at step t who read at every step."""
-        slot = self._slot(0, t - 1)[:, : self.n_always]
+        slot = self.of_all[self._hold(0, t - 1) % len(self.of_all)]
         if (self.u0 + t) % self.fastest == 0 or t == len(self.m_prev) - 1:
             slot[...] = da  # the last step of a hold is the first one here
         else:
@@ -154,7 +158,8 @@ class Asked:
 
     def by_itself(self, i: int, t: int, da: Array) -> None:
         """Add what module i asks of itself at step t, a tick."""
-        self._slot(i, t - 1)[:, -self.n_units :] = da
+        of_itself = self.of_itself[i]
+        of_itself[self._hold(i, t - 1) % len(of_itself)] = da
 
     def sent_back(self, i: int, t: int) -> Array:
         """Return the gradient of module i, written at t, from its readers.
@@ -166,7 +171,7 @@ class Asked:
         if i:
             halves = self.sums[i - 1]
             one, two = halves[(j := 2 * q % len(halves))], halves[j + 1]
-            self.xp.add(one, two, out=sent[:, : one.shape[1]])
+            self.xp.add(one, two, out=self.of_faster[i][k])
         if k == 0:
             self._learn(i, t)
         back: Array = self.xp.dot(sent, self.W_T[i])
@@ -187,12 +192,6 @@ class Asked:
     def _hold(self, i: int, t: int) -> int:
         """Return the number of module i's hold that goes on after step t."""
         return self.u0 + t >> self.shift[i]
-
-    def _slot(self, i: int, t: int) -> Array:
-        """Return what is asked in that hold."""
-        sums = self.sums[i]
-        slot: Array = sums[(self.u0 + t >> self.shift[i]) % len(sums)]
-        return slot
 
     def _learn(self, i: int, t: int) -> None:
         """Add to dW what the holds from that of step t on were asked."""

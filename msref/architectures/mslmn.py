@@ -196,10 +196,12 @@ class MultiScaleLMN:
         xp, state = check_forward(self, params, x, state)
         n_time, n_batch, _ = x.shape
         g, n_hid, block = self.n_modules, self.n_hid, self._blocks()
-        # the first rows of a matrix are contiguous, its first columns are not:
-        # a small product with them takes longer
-        W_hm_T = xp.ascontiguousarray(params["W_hm"].T)
-        W_hm = [W_hm_T[: n * self.n_mem].T for n in range(g + 1)]
+        # copies: the first columns of a matrix are not contiguous, and a small
+        # product with them takes longer
+        W_hm = [
+            xp.ascontiguousarray(params["W_hm"][:, : n * self.n_mem])
+            for n in range(g + 1)
+        ]
         bias = xp.concatenate([params["b_h"], params["b_m"]])
 
         h = xp.empty((n_time, n_batch, n_hid), x.dtype)
