@@ -23,6 +23,11 @@ ENVIRONMENT = {
     "MPLBACKEND": "agg",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
+NO_KERNEL = "Kernel died before replying to kernel_info"
+"""What is said of a kernel that could not begin. Most often a port that was
+free when it was chosen has become another's; so it is tried again."""
+
+STARTS = 3
 SIDE_BY_SIDE = 2
 SECONDS = 240
 """How long a cell may take, beside another notebook on a busy machine."""
@@ -70,6 +75,21 @@ async def run_alone(
 
 async def _run(path: Path, package: Path, folder: Path) -> str:
     """Run one notebook; say why it failed, or nothing."""
+    for _ in range(STARTS):
+        try:
+            return await _attempt(path, package, folder)
+        except RuntimeError as error:
+            if NO_KERNEL not in str(error):
+                raise
+    return f"{NO_KERNEL}, {STARTS} times"
+
+
+async def _attempt(path: Path, package: Path, folder: Path) -> str:
+    """Run it once.
+
+    Raises
+        RuntimeError: no kernel began.
+    """
     nbformat: Any = importlib.import_module("nbformat")
     nbclient: Any = importlib.import_module("nbclient")
     told = os.environ.get("PYTHONPATH")

@@ -24,6 +24,7 @@ from typing import Any
 
 import msref
 from msref import files
+from msref.book.alone import NO_KERNEL, STARTS
 from msref.book.checkout import PLACE, Checkout, find
 from msref.book.committed import luggage
 from msref.book.expansion import Notebook, Page
@@ -289,19 +290,22 @@ def _sphinx(checkout: Checkout, place: Path, is_draft: bool) -> list[str]:
     command += ["-d", str(place / "doctrees"), "-j", "auto"]
     if is_draft:
         command += ["-D", f"suppress_warnings={','.join(LEFT_OUT)}"]
-    done = subprocess.run(
-        [*command, str(place / "pages"), str(place / "html")],
-        env=os.environ
-        | ENVIRONMENT
-        | {
-            PLACE: str(checkout.root.resolve()),
-            "MSREF_BOOK_EXTRA": str(place / "extra"),
-            "IPYTHONDIR": str(place / "ipython"),
-            "JUPYTER_RUNTIME_DIR": str(place / "runtime"),
-        },
-        capture_output=True,
-        text=True,
-    )
+    for _ in range(STARTS):
+        done = subprocess.run(
+            [*command, str(place / "pages"), str(place / "html")],
+            env=os.environ
+            | ENVIRONMENT
+            | {
+                PLACE: str(checkout.root.resolve()),
+                "MSREF_BOOK_EXTRA": str(place / "extra"),
+                "IPYTHONDIR": str(place / "ipython"),
+                "JUPYTER_RUNTIME_DIR": str(place / "runtime"),
+            },
+            capture_output=True,
+            text=True,
+        )
+        if not (done.returncode and NO_KERNEL in done.stderr):
+            break
     warnings = told.read_text("utf-8") if told.is_file() else ""
     if done.returncode and not warnings.strip():
         raise OSError(f"Sphinx ended with {done.returncode}: {done.stderr}")

@@ -4,11 +4,13 @@ import html
 import importlib
 import json
 import re
+import subprocess
 
 import pytest
 from small_book import SECOND, needs_extra, small_checkout
 
 from msref.book import Built, build, checkout
+from msref.book.alone import NO_KERNEL
 from msref.book.expansion import find_source
 from msref.cli import main
 
@@ -89,6 +91,29 @@ def test_a_cell_that_raises_stops_the_book(tmp_path):
     made = build(tmp_path / "made", ("02",), checkout=there)
     assert any("ZeroDivisionError" in line for line in made.warnings)
     assert not (tmp_path / "made").exists()
+
+
+@needs_extra
+@pytest.mark.parametrize("deaths", [1, 3])
+def test_sphinx_runs_again_if_a_kernel_could_not_begin(
+    tmp_path, monkeypatch, deaths
+):
+    there = small_checkout(tmp_path / "checkout")
+    run, told = subprocess.run, []
+
+    def once_more(command, **more):
+        told.append(command)
+        if len(told) > deaths:
+            return run(command, **more)
+        return subprocess.CompletedProcess(command, 2, "", f"a: {NO_KERNEL}")
+
+    monkeypatch.setattr(chain.subprocess, "run", once_more)
+    if deaths == 3:
+        with pytest.raises(OSError, match=NO_KERNEL):
+            build(tmp_path / "made", ("02",), checkout=there)
+    else:
+        assert build(tmp_path / "made", ("02",), checkout=there).ok
+        assert len(told) == 2
 
 
 # --- what goes wrong before -------------------------------------------------

@@ -10,6 +10,7 @@ from small_book import ROOT, needs_extra
 
 from msref.book import browser
 from msref.book import check as checks
+from msref.book.alone import NO_KERNEL
 from msref.book.check import Finding
 from msref.book.checkout import Checkout
 from msref.book.results import read_run
@@ -201,6 +202,25 @@ def test_a_notebook_that_needs_the_checkout_fails(tmp_path):
     needs, raises = found.wrong
     assert needs.startswith("needs.ipynb: FileNotFoundError: there are no ch")
     assert raises == "raises.ipynb: ZeroDivisionError: division by zero"
+
+
+@needs_extra
+@pytest.mark.parametrize(("deaths", "wrong"), [(0, 0), (2, 0), (3, 1)])
+def test_a_kernel_that_could_not_begin_is_started_again(
+    tmp_path, monkeypatch, deaths, wrong
+):
+    nbclient = pytest.importorskip("nbclient")
+    place, outcomes = tmp_path / "notebooks", iter([True] * deaths + [False])
+    place.mkdir()
+    notebook(place / "a.ipynb", "1")
+
+    async def execute(self, **more):
+        if next(outcomes):
+            raise RuntimeError(NO_KERNEL)
+
+    monkeypatch.setattr(nbclient.NotebookClient, "async_execute", execute)
+    found = checks.notebooks(tmp_path, progress=False)
+    assert found.wrong == (f"a.ipynb: {NO_KERNEL}, 3 times",) * wrong
 
 
 # --- in a browser -----------------------------------------------------------
