@@ -141,10 +141,9 @@ print("largest difference:", np.abs(y - y_elman).max())
 
 # %% [markdown]
 # `forward` has even less to do in its loop than Elman's: a product of numbers, an
-# addition and a comparison per unit and step, no matrix at all. So little that
-# fetching $a_t$ from memory would be a good part of it. $x_t W_{xh}$ is therefore
-# one product for a *span* of steps, and the loop finds it in the cache. $f$
-# overwrites $a_t$.
+# addition and a comparison per unit and step, no matrix at all. $x_t W_{xh}$ is one
+# product for a *span* of steps, not for all, so that the loop finds it in the cache.
+# $f$ overwrites $a_t$.
 #
 # ```{source} msref.IndRNN.forward
 # :from: # tiled

@@ -99,21 +99,6 @@ def relu(a: Array, xp: ModuleType = np) -> Array:
     return xp.where(xp.real(a) <= 0, 0.0, a)  # type: ignore[no-any-return]
 
 
-def activation_into(
-    activation: str, like: Array, xp: ModuleType = np
-) -> Callable[[Array, Array], object]:
-    """Return ``f(a, out)``: it writes "tanh" or "relu" to ``out``, maybe ``a``.
-
-    Its arrays have the shape and dtype of ``like``. Callers silence the
-    overflow of exp, as with ``tanh_into``.
-    """
-    if activation == "tanh":
-        return lambda a, out: tanh_into(a, out, xp)
-    # zeros, not 0.0: NumPy has vector code for the larger of two arrays only
-    zeros = xp.zeros_like(like)
-    return lambda a, out: xp.maximum(a, zeros, out=out)
-
-
 def d_relu(y: Array) -> Array:
     """Return the derivative of the ReLU at output ``y``: 1 where y > 0."""
     return (y > 0).astype(y.dtype)
@@ -194,6 +179,29 @@ def with_one(x: Array, xp: ModuleType = np) -> Array:
 
 
 # --- for the passes ----------------------------------------------------------
+
+
+def activation_into(
+    activation: str, like: Array, xp: ModuleType = np
+) -> Callable[[Array, Array], object]:
+    """Return ``f(a, out)``: it writes an activation to ``out``, maybe ``a``.
+
+    Its arrays have the shape and dtype of ``like``. Callers silence the
+    overflow of exp, as with ``tanh_into``.
+
+    Raises
+        ValueError: the activation is neither "tanh" nor "relu".
+    """
+    if activation == "tanh":
+        return lambda a, out: tanh_into(a, out, xp)
+    if activation != "relu":
+        raise ValueError(
+            f"activation is {activation!r}, expected 'tanh' or 'relu'"
+        )
+    # not 0.0: in float32 the larger of two arrays takes NumPy less time than
+    # that of an array and a number (chapter 13 of the book times it)
+    zeros = xp.zeros_like(like)
+    return lambda a, out: xp.maximum(a, zeros, out=out)
 
 
 def joined(params: Arrays, gates: str, xp: ModuleType = np) -> Array:

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as npst
 
 from msref.functional import (
     ACTIVATIONS,
+    activation_into,
     flat,
     glorot_normal,
     glorot_uniform,
@@ -244,6 +245,24 @@ def test_in_place_is_the_same_at_any_stride(dtype, stride):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+def test_an_activation_is_written_where_it_is_asked_to(name, dtype):
+    a = np.array([[-2.0, -0.0, 0.5], [np.nan, 3.0, np.inf]], dtype)
+    expected, out = ACTIVATIONS[name].f(a), np.empty_like(a)
+    f = activation_into(name, a)
+    f(a, out)
+    np.testing.assert_array_equal(out, expected)
+    assert out.dtype == dtype
+    f(a, a)
+    np.testing.assert_array_equal(a, expected)
+
+
+def test_an_activation_that_cannot_be_written_is_refused():
+    with pytest.raises(ValueError, match="'sigmoid', expected 'tanh' or 're"):
+        activation_into("sigmoid", np.zeros(3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [64, 8192])  # below and above the threshold
 @pytest.mark.parametrize("scale", [0.0, 1e-300, 1e-9, 0.03, 0.3, 3.0, 400.0])
 def test_tanh_into_is_tanh_to_64_units_in_the_last_place(dtype, size, scale):
@@ -277,6 +296,7 @@ def test_spans_are_all_of_time_from_its_end(n_time, size, has_products):
     for start, stop in spans(n_time, size, has_products=has_products):
         assert start < stop
         assert stop - start == 1 or (stop - start) * size <= most
+        assert start == 0 or (stop - start + 1) * size > most
         seen += reversed(range(start, stop))
     assert seen == [*reversed(range(n_time))]
 

@@ -130,7 +130,7 @@ class Asked:
         self.xp, self.m_prev, self.u0 = xp, m_prev, t0 + clock.origin
         self.shift = [clock.first + i for i in range(len(W))]
         self.fastest = clock.period(0)
-        self.n_units, self.n_always = n, W[0].shape[1] - n
+        self.n_units, n_always = n, W[0].shape[1] - n
         # transposed in memory: small products take less time
         self.W_T = [xp.ascontiguousarray(w.T) for w in W]
         self.dW = [xp.zeros_like(w) for w in W]
@@ -144,7 +144,7 @@ class Asked:
             n_holds = max(most - most % 2, 4)
             self.sums.append(xp.zeros((n_holds, n_batch, w.shape[1]), w.dtype))
         # views are made once, as in Given: whose columns these are
-        self.of_all = self.sums[0][..., : self.n_always]
+        self.of_all = self.sums[0][..., :n_always]
         self.of_itself = [sums[..., -n:] for sums in self.sums]
         self.of_faster = [sums[..., :-n] for sums in self.sums]
 

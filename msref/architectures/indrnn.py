@@ -195,10 +195,11 @@ class IndRNN:
             ):
                 a = h[start + 1 : stop + 1]
                 if self.mixes:
-                    xp.dot(flat(x[start:stop]), params["W_xh"], out=flat(a))
+                    x_s = flat(x[start:stop])
+                    xp.dot(x_s, params["W_xh"], out=flat(a))  # (1)
                     a += params["b_h"]  # (1)
                 else:
-                    a[...] = x[start:stop]
+                    a[...] = x[start:stop]  # (1)
                 for t in range(start, stop):
                     h_t = h[t + 1]
                     xp.multiply(w_hh, h[t], out=fed_back)
@@ -241,5 +242,5 @@ class IndRNN:
                 grads["b_h"] += da_s.sum(0)  # (1')
                 xp.dot(da_s, params["W_xh"].T, out=flat(dx[s]))  # (1')
             else:
-                dx[s] = da[s]
+                dx[s] = da[s]  # (1')
         return Gradients(grads, dx, {"h": dh}, {"a": da})

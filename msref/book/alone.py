@@ -85,7 +85,7 @@ async def _run(path: Path, package: Path, folder: Path) -> str:
 
 
 async def _attempt(path: Path, package: Path, folder: Path) -> str:
-    """Run it once.
+    """Run it once; say why it failed, or nothing.
 
     Raises
         RuntimeError: no kernel began.

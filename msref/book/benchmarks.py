@@ -50,6 +50,11 @@ class Benchmark:
         return (self.folder / "table.md").read_text("utf-8").splitlines()
 
     @property
+    def _told(self) -> list[str]:
+        """A line for each goal, then one for each note."""
+        return [x for x in self._lines if x.startswith("- ")]
+
+    @property
     def provenance(self) -> str:
         """Say when, how and on what it was measured, as Markdown."""
         told = self.told
@@ -82,8 +87,7 @@ class Benchmark:
                 f" one of {', '.join(map(_case, rows))}"
             )
         title = next(x for x in self._lines if x.startswith("**"))
-        told = [x for x in self._lines if x.startswith("- ")]
-        notes = told[len(self.told["goals"]) :]  # those of bench come first
+        notes = self._told[len(self.told["goals"]) :]
         lines = _without_empty(head, rule, kept)
         return "\n".join([title, "", *lines, "", *notes])
 
@@ -98,13 +102,13 @@ class Benchmark:
         """
         wanted = [] if words == ALL else words.lower().split()
         kept = [
-            goal
-            for goal in self.told["goals"]
+            line.replace("- ", "- **", 1).replace(":", "**:", 1)
+            for goal, line in zip(self.told["goals"], self._told, strict=False)
             if all(word in goal["text"].lower() for word in wanted)
         ]
         if not kept:
             raise ValueError(f"{self.folder.name} has no goal {words!r}")
-        return "\n".join(map(_goal, kept))
+        return "\n".join(kept)
 
     def figure(self, name: str) -> Path:
         """Return the path of a figure, ``ratios`` for ``ratios.png``.
@@ -161,12 +165,3 @@ def _without_empty(head: str, rule: str, rows: list[str]) -> list[str]:
         "|".join(["", *(line.split("|")[1:-1][k] for k in full), ""])
         for line in every
     ]
-
-
-def _goal(goal: dict[str, Any]) -> str:
-    verdict = {True: "reached", False: "missed", None: "open"}[goal["holds"]]
-    value = "not measured" if goal["holds"] is None else f"{goal['value']:.3g}"
-    return (
-        f"- **{verdict}**: {goal['text']}: {value}"
-        f" ({goal['sense']} {goal['limit']:g})"
-    )

@@ -290,20 +290,16 @@ def _sphinx(checkout: Checkout, place: Path, is_draft: bool) -> list[str]:
     command += ["-d", str(place / "doctrees"), "-j", "auto"]
     if is_draft:
         command += ["-D", f"suppress_warnings={','.join(LEFT_OUT)}"]
+    command += [str(place / "pages"), str(place / "html")]
+    places = {
+        PLACE: str(checkout.root.resolve()),
+        "MSREF_BOOK_EXTRA": str(place / "extra"),
+        "IPYTHONDIR": str(place / "ipython"),
+        "JUPYTER_RUNTIME_DIR": str(place / "runtime"),
+    }
+    env = os.environ | ENVIRONMENT | places
     for _ in range(STARTS):
-        done = subprocess.run(
-            [*command, str(place / "pages"), str(place / "html")],
-            env=os.environ
-            | ENVIRONMENT
-            | {
-                PLACE: str(checkout.root.resolve()),
-                "MSREF_BOOK_EXTRA": str(place / "extra"),
-                "IPYTHONDIR": str(place / "ipython"),
-                "JUPYTER_RUNTIME_DIR": str(place / "runtime"),
-            },
-            capture_output=True,
-            text=True,
-        )
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
         if not (done.returncode and NO_KERNEL in done.stderr):
             break
     warnings = told.read_text("utf-8") if told.is_file() else ""

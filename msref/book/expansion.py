@@ -43,9 +43,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msref.book.benchmarks import read_benchmark
+from msref.book.benchmarks import Benchmark, read_benchmark
 from msref.book.pictures import small
-from msref.book.results import read_run
+from msref.book.results import Run, read_run
 
 _BLOCK = re.compile(
     r"^```\{(?P<kind>source|result|bench)\} *(?P<name>\S+)\n"
@@ -261,10 +261,7 @@ def _result(
     run = read_run(results, name)
     shown = [run.claims(claims.split())] if claims else []
     shown += [run.table(int(number)) for number in tables.split()]
-    for each in figures.split():
-        alt = f"Figure {each} of the run {name}: {run.told['title']}"
-        shown.append(figure(run.figure(each), alt))
-    return "\n\n".join([*shown, f"*{run.provenance}*"])
+    return _with_figures(shown, run, f"run {name}", figures, figure)
 
 
 def _bench(
@@ -278,9 +275,20 @@ def _bench(
     found = read_benchmark(results, name)
     shown = [found.table(cases)] if cases else []
     shown += [found.goals(goals)] if goals else []
-    for each in figures.split():
-        alt = f"Figure {each} of the benchmark {name}: {found.told['title']}"
-        shown.append(figure(found.figure(each), alt))
+    return _with_figures(shown, found, f"benchmark {name}", figures, figure)
+
+
+def _with_figures(
+    shown: list[str],
+    found: Run | Benchmark,
+    what: str,
+    names: str,
+    figure: Callable[[Path, str], str],
+) -> str:
+    """Put figures below what is shown, and where all of it is from."""
+    for name in names.split():
+        alt = f"Figure {name} of the {what}: {found.told['title']}"
+        shown.append(figure(found.figure(name), alt))
     return "\n\n".join([*shown, f"*{found.provenance}*"])
 
 

@@ -1,7 +1,7 @@
 """Committed figures, small enough for a page and for a notebook.
 
-A figure of lines and areas has few colours. A palette of 128 takes a quarter
-of the bytes, and nobody sees the difference; what was committed stays as it is.
+A figure of lines and areas has few colours. A palette of 128 takes less than
+half of the bytes; what was committed stays as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ N_COLOURS = 128
 
 @cache
 def small(path: Path) -> bytes:
-    """Return a PNG of the same pixels, its colours in a palette.
+    """Return a PNG of the same size, its colours in a palette.
 
     A picture that can be seen through has no colours of its own to choose
     from, and comes back as it is; so does one that would not be smaller.
